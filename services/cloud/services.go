@@ -1,0 +1,104 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// DeadLetters lets scripts handle events that were given up.
+type DeadLetters interface {
+	// Replay delivers the event again. CodeNotFound, CodeForbidden.
+	Replay(ctx context.Context, call Call, id string) error
+	// Resolve closes it with a reason. CodeNotFound, CodeForbidden.
+	Resolve(ctx context.Context, call Call, id, reason string) error
+}
+
+// Event is a change that triggers may react to.
+type Event struct {
+	Kind       string // "kv", …
+	Op         string // "set", "delete", …
+	Collection string
+	Key        string
+	Value      json.RawMessage
+}
+
+// Events takes note of a change, in the transaction that makes it.
+type Events interface {
+	Emit(ctx context.Context, call Call, event Event) error
+}
+
+// Services are the data services that an execution may call. The zero value is
+// ready: its KV holds nothing and keeps nothing, its Events drop everything, and
+// its DeadLetters refuse with CodeUnavailable.
+type Services struct {
+	kv          KV
+	deadLetters DeadLetters
+	events      Events
+}
+
+// WithKV returns s with kv as its KV.
+func (s Services) WithKV(kv KV) Services { s.kv = kv; return s }
+
+// WithDeadLetters returns s with d as its DeadLetters.
+func (s Services) WithDeadLetters(d DeadLetters) Services { s.deadLetters = d; return s }
+
+// WithEvents returns s with e as its Events.
+func (s Services) WithEvents(e Events) Services { s.events = e; return s }
+
+// KV is never nil.
+func (s Services) KV() KV {
+	if s.kv == nil {
+		return noKV{}
+	}
+	return s.kv
+}
+
+// DeadLetters is never nil.
+func (s Services) DeadLetters() DeadLetters {
+	if s.deadLetters == nil {
+		return noDeadLetters{}
+	}
+	return s.deadLetters
+}
+
+// Events is never nil.
+func (s Services) Events() Events {
+	if s.events == nil {
+		return noEvents{}
+	}
+	return s.events
+}
+
+type noKV struct{}
+
+func (noKV) Get(context.Context, Call, string, string) (KVEntry, bool, error) {
+	return KVEntry{}, false, nil
+}
+
+func (noKV) Set(_ context.Context, _ Call, _, key string, value json.RawMessage, _ KVSet) (KVEntry, error) {
+	return KVEntry{Key: key, Value: value}, nil
+}
+
+func (noKV) Delete(context.Context, Call, string, string) (bool, error) { return false, nil }
+
+func (noKV) Increment(_ context.Context, _ Call, _, _ string, by float64) (float64, error) {
+	return by, nil
+}
+
+func (noKV) GetMany(context.Context, Call, string, []string) ([]KVEntry, error) { return nil, nil }
+
+func (noKV) List(context.Context, Call, string, KVQuery) (KVPage, error) { return KVPage{}, nil }
+
+func (noKV) Collections(context.Context, Call, string, int) ([]string, error) { return nil, nil }
+
+type noDeadLetters struct{}
+
+func (noDeadLetters) Replay(context.Context, Call, string) error { return errNoDeadLetters }
+
+func (noDeadLetters) Resolve(context.Context, Call, string, string) error { return errNoDeadLetters }
+
+var errNoDeadLetters = Errorf(CodeUnavailable, "this version of PiCloud keeps no dead letters yet")
+
+type noEvents struct{}
+
+func (noEvents) Emit(context.Context, Call, Event) error { return nil }

@@ -1,0 +1,23 @@
+// Package orchestrator decides what happens next: it leads a request from its
+// host to an app and from its path to a route and script.
+package orchestrator
+
+import (
+	"context"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// Source is where the tables of the hot path come from.
+type Source interface {
+	// Load returns all apps. CodeUnavailable while the database is away.
+	Load(ctx context.Context) ([]cloud.AppState, error)
+
+	// LoadApp returns one app, and false if it does not exist (any more).
+	LoadApp(ctx context.Context, appID string) (cloud.AppState, bool, error)
+
+	// Watch calls connected each time it has begun to listen, after which no
+	// change is missed, and changed with the app's id for each change that any
+	// process commits. It returns when ctx ends (nil) or the connection is lost.
+	Watch(ctx context.Context, connected func(), changed func(appID string)) error
+}
