@@ -84,8 +84,11 @@ type Source struct {
 
 // Build is what runs: the result of building a script with its modules.
 type Build struct {
-	Code      string   // the body of an async function that returns the module's exports as an object
-	SourceMap []byte   // version 3 source map from Code's lines back to the sources; see docs/architecture
+	// Code is a JavaScript expression: an async function that takes the object
+	// behind the module "picloud" and resolves to an object of the entry module's
+	// exports.
+	Code      string
+	SourceMap []byte   // version 3 source map from positions in Code back to the sources
 	Hash      string   // lower-case hex SHA-256 of Code: equal builds share a worker's compiled program
 	Exports   []string // names that the entry module exports, sorted
 	Imports   []string // names of the module scripts it contains, sorted
