@@ -1,0 +1,165 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// ExecutePrefix is the path on instance hosts under which a script is reached by
+// its id.
+const ExecutePrefix = "/api/v1/execute/"
+
+var errNotLoaded = cloud.Errorf(cloud.CodeUnavailable, "PiCloud is starting and waits for its database; try again")
+
+// Dispatcher decides for each request which script runs, and hands it on with a
+// cloud.Plan in its context.
+type Dispatcher struct {
+	Catalog *Catalog
+	// Authenticate finds the principal of a bearer token that looks like one of
+	// PiCloud's own.
+	Authenticate func(ctx context.Context, token string) (*cloud.Principal, error)
+	Authorizer   cloud.Authorizer
+}
+
+// KeyPrefix is how the API keys of PiCloud begin.
+const KeyPrefix = "pic_"
+
+// ServeHTTP answers what leads nowhere itself, and else calls next.
+func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
+	t := d.Catalog.table.Load()
+	if t == nil {
+		cloud.ProblemOf(errNotLoaded).WriteTo(w)
+		return nil
+	}
+	host := cloud.NormalHost(r.Host)
+	a := t.hosts.find(host)
+	if a == nil {
+		cloud.ProblemOf(cloud.Errorf(cloud.CodeHostUnknown, "no app here answers to the host %q", host)).WriteTo(w)
+		return nil
+	}
+	if slug := appSlug(host); slug != "" && a.state.App.Slug != slug && !t.hosts.instance.IsInstance(host) {
+		redirectToCurrent(w, r, slug, a.state.App.Slug)
+		return nil
+	}
+	plan, err := d.plan(t, a, host, r)
+	if err != nil {
+		answer(w, err)
+		return nil
+	}
+	return next(w, r.WithContext(cloud.WithPlan(r.Context(), plan)))
+}
+
+func (d *Dispatcher) plan(t *table, a *app, host string, r *http.Request) (*cloud.Plan, error) {
+	if t.hosts.instance.IsInstance(host) && strings.HasPrefix(r.URL.Path, ExecutePrefix) {
+		return d.planByID(t, r)
+	}
+	m, err := a.router.match(host, r.Method, r.URL)
+	if err != nil {
+		return nil, err
+	}
+	script, ok := a.scripts[m.Route.ScriptID]
+	if !ok {
+		return nil, cloud.Errorf(cloud.CodeRouteUnknown, "the route %s leads to a script that cannot run", m.Route.Path)
+	}
+	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params}
+	plan.Principal, err = d.opportunistic(r)
+	return plan, err
+}
+
+// opportunistic is the principal of a route that is open to all: anonymous
+// unless the request carries a valid key. Only a database that is away is an
+// error, since taking its user for a stranger could show them less or more.
+func (d *Dispatcher) opportunistic(r *http.Request) (*cloud.Principal, error) {
+	token := bearer(r)
+	if token == "" || d.Authenticate == nil {
+		return nil, nil
+	}
+	p, err := d.Authenticate(r.Context(), token)
+	switch {
+	case err == nil:
+		return p, nil
+	case cloud.CodeOf(err) == cloud.CodeUnavailable:
+		return nil, err
+	default:
+		return nil, nil
+	}
+}
+
+// planByID serves ExecutePrefix + script id [+ "/" rest]: the script sees the
+// rest as its path.
+func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
+	token := bearer(r)
+	if token == "" || d.Authenticate == nil {
+		return nil, cloud.Errorf(cloud.CodeUnauthorized, "running a script by its id needs an API key; send it as Authorization: Bearer pic_…")
+	}
+	principal, err := d.Authenticate(r.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	id, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), ExecutePrefix), "/")
+	unknown := cloud.Errorf(cloud.CodeNotFound, "no endpoint script has the id %q", id)
+	a := t.scripts[id]
+	if a == nil {
+		return nil, unknown
+	}
+	if err := d.Authorizer.Authorize(principal, cloud.AppInvoke, a.state.App.ID); err != nil {
+		if cloud.CodeOf(err) == cloud.CodeNotFound {
+			return nil, unknown
+		}
+		return nil, err
+	}
+	return &cloud.Plan{
+		App: a.state.App, Script: a.scripts[id], Principal: principal, Sandboxed: true,
+		URL: requestURL(r, "/"+rest),
+	}, nil
+}
+
+func requestURL(r *http.Request, path string) string {
+	u := url.URL{Scheme: "http", Host: r.Host, RawQuery: r.URL.RawQuery}
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	if decoded, err := url.PathUnescape(path); err == nil {
+		u.Path, u.RawPath = decoded, path
+	}
+	return u.String()
+}
+
+// bearer is the API key in the request, or "". Other bearer tokens are the
+// script's business.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(token, KeyPrefix) {
+		return ""
+	}
+	return token
+}
+
+// redirectToCurrent leads a request for a former slug to the current one, with
+// method and body kept (RFC 9110, section 15.4.9).
+func redirectToCurrent(w http.ResponseWriter, r *http.Request, former, current string) {
+	u := *r.URL
+	u.Scheme, u.Host = "http", current+strings.TrimPrefix(strings.ToLower(r.Host), former)
+	if r.TLS != nil {
+		u.Scheme = "https"
+	}
+	http.Redirect(w, r, u.String(), http.StatusPermanentRedirect)
+}
+
+func answer(w http.ResponseWriter, err error) {
+	var e *cloud.Error
+	if errors.As(err, &e) {
+		if d, ok := e.Details.(Allowed); ok {
+			w.Header().Set("Allow", strings.Join(d.Allow, ", "))
+		}
+		if e.Code == cloud.CodeUnauthorized {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="picloud"`)
+		}
+	}
+	cloud.ProblemOf(err).WriteTo(w)
+}
