@@ -32,6 +32,9 @@ type Script struct {
 	Version   int    // 1 for the first save, bumped by each
 	Source    string // as written; at most MaxSource bytes
 	Limits    Limits // what was asked for; zero fields mean the defaults
+	// Imports are the names of the modules that an endpoint's build contains,
+	// sorted. Only manager.AppTx reads fill them; writes take them from the build.
+	Imports   []string
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }

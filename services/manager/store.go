@@ -68,7 +68,8 @@ type AppTx interface {
 	// Delete removes the app and everything in it.
 	Delete(ctx context.Context) error
 
-	// Scripts returns all scripts by name, with their sources.
+	// Scripts returns all scripts by name, with their sources and, of endpoints,
+	// the Imports of their builds.
 	Scripts(ctx context.Context) ([]cloud.Script, error)
 
 	// SaveScript inserts the script, or updates the one with the same name: kind,
