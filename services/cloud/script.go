@@ -24,14 +24,14 @@ const (
 
 // Script is a program of an app. Its name is unique in the app.
 type Script struct {
-	ID        string
-	AppID     string
-	Name      string // see CheckScriptName
-	Kind      ScriptKind
-	Language  Language
-	Version   int    // 1 for the first save, bumped by each
-	Source    string // as written; at most MaxSource bytes
-	Limits    Limits // what was asked for; zero fields mean the defaults
+	ID       string
+	AppID    string
+	Name     string // see CheckScriptName
+	Kind     ScriptKind
+	Language Language
+	Version  int    // 1 for the first save, bumped by each
+	Source   string // as written; at most MaxSource bytes
+	Limits   Limits // what was asked for; zero fields mean the defaults
 	// Imports are the names of the modules that an endpoint's build contains,
 	// sorted. Only manager.AppTx reads fill them; writes take them from the build.
 	Imports   []string
