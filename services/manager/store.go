@@ -97,6 +97,9 @@ type AppTx interface {
 	// DeleteRoute removes a route. CodeNotFound.
 	DeleteRoute(ctx context.Context, id string) error
 
+	// Domains returns all claims by host.
+	Domains(ctx context.Context) ([]cloud.Domain, error)
+
 	// AddDomain inserts a claim. CodeConflict about "host" if any app has it.
 	AddDomain(ctx context.Context, host string) (cloud.Domain, error)
 
