@@ -71,4 +71,3 @@ func TestStart(t *testing.T) {
 		t.Errorf("second start: %v, want in use", err)
 	}
 }
-
