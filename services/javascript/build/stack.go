@@ -1,0 +1,61 @@
+package build
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// A frame as goja writes it: "at name (program:3:7(21))" or, without a name,
+// "at program:3:7(21)". The number in the inner brackets is optional.
+var frame = regexp.MustCompile(`^\s*at (?:(.*) \()?([^()\s][^()]*):(\d+):(\d+)(?:\(\d+\))?\)?$`)
+
+// MapStack turns a stack that goja wrote about b's code into one of the user's
+// files, "at name (file:line:column)" a line. Lines that are no frames stay;
+// frames in code that is not the user's are left out, also those of programs
+// whose name begins with "<", as the worker's own do.
+func MapStack(b *cloud.Build, stack string) string {
+	lines := strings.Split(strings.TrimRight(stack, "\n"), "\n")
+	frames := make([][]string, len(lines))
+	var positions []position
+	for i, line := range lines {
+		frames[i] = frame.FindStringSubmatch(line)
+		if f := frames[i]; f != nil && !strings.HasPrefix(f[2], "<") {
+			positions = append(positions, framePosition(f))
+		}
+	}
+	var places map[position]place
+	if len(positions) > 0 {
+		if m, err := parseSourceMap(b.SourceMap); err == nil {
+			places = m.find(positions)
+		}
+	}
+	var out []string
+	for i, line := range lines {
+		f := frames[i]
+		if f == nil {
+			if !strings.HasPrefix(strings.TrimSpace(line), "at ") {
+				out = append(out, line)
+			}
+			continue
+		}
+		p, ok := places[framePosition(f)]
+		if !ok || p.file == platformFile {
+			continue
+		}
+		where := p.file + ":" + strconv.Itoa(p.line) + ":" + strconv.Itoa(p.column)
+		if name := f[1]; name != "" {
+			where = name + " (" + where + ")"
+		}
+		out = append(out, "at "+where)
+	}
+	return strings.Join(out, "\n")
+}
+
+func framePosition(f []string) position {
+	line, _ := strconv.Atoi(f[3])
+	column, _ := strconv.Atoi(f[4])
+	return position{line, column}
+}
