@@ -34,12 +34,14 @@ has_go() {
 }
 
 has_postgres() {
-	local major dir
+	local major dir version
+	[[ -z ${PICLOUD_POSTGRES_BIN:-} ]] || return 0 # chosen by hand; PiCloud itself says if it will not do
 	for major in "${postgres_majors[@]}"; do
 		dir=/usr/lib/postgresql/$major/bin
 		[[ -x $dir/postgres && -x $dir/initdb ]] && return 0
 	done
-	return 1
+	version=$(postgres -V 2>/dev/null) || return 1
+	[[ $version =~ \)\ ([0-9]+) && ${BASH_REMATCH[1]} -ge ${postgres_majors[-1]} ]]
 }
 
 has_node() {
