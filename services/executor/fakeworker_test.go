@@ -1,0 +1,206 @@
+package executor
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/picloud/picloud/services/executor/wire"
+)
+
+// TestMain is also the main of a fake worker: executors under test run the test
+// binary itself as their worker, and the code of a script names what it does.
+func TestMain(m *testing.M) {
+	if os.Args[0] == "picloud-worker" {
+		fakeWorker()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// fake is a worker for tests: it speaks the protocol, or breaks it as it is
+// told.
+type fake struct {
+	conn     net.Conn
+	mu       sync.Mutex // of writes
+	out      *bufio.Writer
+	programs map[uint32]string
+	runs     map[uint32]*fakeRun
+}
+
+// fakeRun is one execution in the fake.
+type fakeRun struct {
+	fake  *fake
+	id    uint32
+	start wire.Start
+	rest  string // of the code, after the behaviour's name
+	in    chan wire.Frame
+
+	credit chan uint32
+	room   int64
+}
+
+func fakeWorker() {
+	conn, err := net.FileConn(os.NewFile(3, "server"))
+	if err != nil {
+		panic(err)
+	}
+	f := &fake{conn: conn, out: bufio.NewWriter(conn), programs: map[uint32]string{}, runs: map[uint32]*fakeRun{}}
+	f.send(wire.TypeReady, 0, []byte{wire.Version})
+	r := wire.NewReader(conn, wire.MaxFromServer)
+	for {
+		frame, err := r.Read()
+		if err != nil {
+			return
+		}
+		switch frame.Type {
+		case wire.TypeLoad:
+			l, _ := wire.ParseLoad(frame.Payload)
+			f.programs[frame.ID] = l.Code
+		case wire.TypeUnload:
+			delete(f.programs, frame.ID)
+		case wire.TypeStart:
+			s, err := wire.ParseStart(frame.Payload)
+			if err != nil {
+				panic(err)
+			}
+			name, rest, _ := strings.Cut(f.programs[s.Program], " ")
+			run := &fakeRun{fake: f, id: frame.ID, start: s, rest: rest, in: make(chan wire.Frame, 10_000), credit: make(chan uint32, 10_000), room: wire.InitialCredit}
+			f.runs[frame.ID] = run
+			behave, ok := behaviours[name]
+			if !ok {
+				panic("no behaviour " + name)
+			}
+			go behave(run)
+		default:
+			frame.Payload = bytes.Clone(frame.Payload)
+			run := f.runs[frame.ID]
+			if frame.Type == wire.TypeCredit {
+				n, _ := wire.ParseCredit(frame.Payload)
+				run.credit <- n
+			} else {
+				run.in <- frame
+			}
+		}
+	}
+}
+
+func (f *fake) send(t wire.Type, id uint32, payload []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, _ = f.out.Write(wire.Append(nil, t, id, payload))
+	_ = f.out.Flush()
+}
+
+func (r *fakeRun) send(t wire.Type, payload []byte) { r.fake.send(t, r.id, payload) }
+
+func (r *fakeRun) head(status int, length int64, headers ...wire.Header) {
+	r.send(wire.TypeResponse, wire.Response{Status: status, Headers: headers, Length: length}.Append(nil))
+}
+
+func (r *fakeRun) end(e wire.End) { r.send(wire.TypeEnd, e.Append(nil)) }
+
+// write sends a chunk of the response body when the credit allows it.
+func (r *fakeRun) write(p []byte) {
+	for r.room < int64(len(p)) {
+		r.room += int64(<-r.credit)
+	}
+	r.room -= int64(len(p))
+	r.send(wire.TypeResponseBody, p)
+}
+
+// answer sends a whole response of text and ends.
+func (r *fakeRun) answer(status int, text string, headers ...wire.Header) {
+	r.head(status, int64(len(text)), headers...)
+	if text != "" {
+		r.send(wire.TypeResponseBody, []byte(text))
+	}
+	r.send(wire.TypeResponseEnd, nil)
+	r.end(wire.End{})
+}
+
+// call makes a host call and waits for its result.
+func (r *fakeRun) call(op, args string) wire.HostResult {
+	r.send(wire.TypeHostCall, wire.HostCall{Call: 1, Op: op, Args: []byte(args)}.Append(nil))
+	for f := range r.in {
+		if f.Type == wire.TypeHostResult {
+			result, err := wire.ParseHostResult(f.Payload)
+			if err != nil {
+				panic(err)
+			}
+			return result
+		}
+	}
+	panic("unreachable")
+}
+
+// body reads the request body, granting credit for what it has read.
+func (r *fakeRun) body(chunk func([]byte)) (complete bool) {
+	if r.start.BodyLength == 0 {
+		return true
+	}
+	for f := range r.in {
+		switch f.Type {
+		case wire.TypeBody:
+			chunk(f.Payload)
+			r.send(wire.TypeBodyCredit, wire.AppendCredit(nil, uint32(len(f.Payload))))
+		case wire.TypeBodyEnd:
+			return true
+		case wire.TypeBodyError:
+			return false
+		}
+	}
+	panic("unreachable")
+}
+
+// behaviours are what a script of the fake worker can be: the first word of its
+// code.
+var behaviours = map[string]func(*fakeRun){
+	"say": func(r *fakeRun) { r.answer(200, r.rest, wire.Header{Name: "content-type", Value: "text/plain"}) },
+	"status": func(r *fakeRun) {
+		status, _ := strconv.Atoi(r.rest)
+		r.answer(status, "body")
+	},
+	"pid": func(r *fakeRun) { r.answer(200, strconv.Itoa(os.Getpid())) },
+	"start": func(r *fakeRun) {
+		s := r.start
+		r.answer(200, fmt.Sprintf("%s %s %d %v %v %s", s.Method, s.URL, s.BodyLength, s.Headers, s.Params, s.RequestID))
+	},
+	"echo": func(r *fakeRun) {
+		r.head(200, -1)
+		r.body(r.write)
+		r.send(wire.TypeResponseEnd, nil)
+		r.end(wire.End{})
+	},
+	"count": func(r *fakeRun) {
+		n := 0
+		complete := r.body(func(p []byte) { n += len(p) })
+		r.answer(200, fmt.Sprint(n, complete))
+	},
+	"call": func(r *fakeRun) {
+		op, args, _ := strings.Cut(r.rest, " ")
+		result := r.call(op, args)
+		r.answer(200, fmt.Sprintf("%s|%s|%s", result.Value, result.Code, result.Message))
+	},
+	"end": func(r *fakeRun) { r.end(wire.End{Code: r.rest}) },
+	"throw": func(r *fakeRun) {
+		r.send(wire.TypeLog, wire.Log{Level: "warn", Text: "about to\x00 throw"}.Append(nil))
+		name, code, _ := strings.Cut(r.rest, " ")
+		r.end(wire.End{Code: "script_threw", CPU: time.Millisecond, Error: scriptError(name, code)})
+	},
+	"hang": func(*fakeRun) { select {} },
+	"exit": func(r *fakeRun) { os.Exit(3) },
+	"oom": func(r *fakeRun) {
+		fmt.Fprintln(os.Stderr, "fatal error: runtime: out of memory")
+		os.Exit(2)
+	},
+}
