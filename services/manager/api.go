@@ -1,0 +1,254 @@
+package manager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// Bounds of request bodies in bytes. JSON escapes make a source longer.
+const (
+	maxBody       = 1 << 20
+	maxScriptBody = 2*cloud.MaxSource + maxBody
+	maxDeployBody = 4*cloud.MaxSource + maxBody
+	bodyTimeout   = time.Minute
+)
+
+// prefix is where the API lives on instance hosts.
+const prefix = "/api/v1"
+
+// serveAPI registers all operations.
+func (m *Manager) serveAPI() error {
+	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[cloud.Problem]())
+	mux := http.NewServeMux()
+	api := humago.New(mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "PiCloud",
+				Version:     "1",
+				Description: "The control plane of a PiCloud instance. Errors are application/problem+json with a stable code.",
+				License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas: schemas,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"key": {Type: "http", Scheme: "bearer", Description: "An API key, pic_…"},
+				},
+			},
+		},
+		Formats:                      huma.DefaultFormats,
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{validationProblem},
+	})
+	m.registerInstance(api)
+	m.registerApps(api)
+	m.registerDomains(api)
+	m.registerScripts(api)
+	m.registerRoutes(api)
+	m.registerExecutions(api)
+	m.registerKV(api)
+	document, err := json.MarshalIndent(api.OpenAPI(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("manager: describe the API: %w", err)
+	}
+	m.document = append(document, '\n')
+	mux.HandleFunc("/", m.unknown(mux))
+	m.http = mux
+	return nil
+}
+
+// schemaName names the schemas after their Go types: fooJSON is Foo, the body of
+// a fooInput FooRequest, of a fooOutput FooResponse, of an items[foo] FooList.
+func schemaName(t reflect.Type, hint string) string {
+	name := strings.ReplaceAll(huma.DefaultSchemaNamer(t, hint), "JSON", "")
+	name, isBody := strings.CutSuffix(name, "Body")
+	if !isBody {
+		return name
+	}
+	if item, ok := strings.CutPrefix(name, "Items"); ok {
+		return item + "List"
+	}
+	if request, ok := strings.CutSuffix(name, "Input"); ok {
+		return request + "Request"
+	}
+	return strings.TrimSuffix(name, "Output") + "Response"
+}
+
+// orNull makes a property that is an object nullable, which huma's tags cannot
+// say.
+func orNull(s *huma.Schema, property string) *huma.Schema {
+	object := s.Properties[property]
+	s.Properties[property] = &huma.Schema{
+		Description: object.Description,
+		AnyOf:       []*huma.Schema{{Ref: object.Ref}, {Type: "null"}},
+	}
+	return s
+}
+
+// operation registers handle under op, behind the rule that access has for it.
+func operation[I, O any](m *Manager, api huma.API, op huma.Operation, handle func(context.Context, *caller, *I) (*O, error)) {
+	rule := access[op.OperationID]
+	if !rule.open {
+		op.Security = []map[string][]string{{"key": {}}}
+	}
+	needs := slices.Clone(rule.needs)
+	if len(needs) > 0 {
+		op.Extensions = map[string]any{"x-picloud-capabilities": needs}
+	}
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = maxBody
+	}
+	op.MaxBodyBytes++ // huma refuses a body of exactly the limit
+	op.BodyReadTimeout = bodyTimeout
+	op.Middlewares = huma.Middlewares{m.admit(op.OperationID, rule)}
+	id := op.OperationID
+	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+		c := ctx.Value(callerKey{}).(*caller)
+		out, err := handle(ctx, c, in)
+		if err != nil {
+			return nil, m.failure(ctx, c, id, err)
+		}
+		return out, nil
+	})
+}
+
+// failed is an error as huma writes it.
+type failed struct {
+	cloud.Problem
+	header http.Header
+}
+
+func (f *failed) Error() string             { return f.Detail }
+func (f *failed) GetStatus() int            { return f.Status }
+func (f *failed) GetHeaders() http.Header   { return f.header }
+func (f *failed) ContentType(string) string { return "application/problem+json" }
+
+// failure turns the error of an operation into its answer. The log gets what
+// the answer must not tell.
+func (m *Manager) failure(ctx context.Context, c *caller, operation string, err error) *failed {
+	p := cloud.ProblemOf(err)
+	if p.Code == cloud.CodeInternal {
+		m.log.ErrorContext(ctx, "an operation failed", "operation", operation, "app_id", c.app.ID, "error", err)
+	}
+	if conflict, ok := p.Details.(RouteConflict); ok {
+		p.Details = conflictJSON{Conflict: m.routeJSON(ctx, c, conflict.Route, conflict.Script)}
+	}
+	f := &failed{Problem: p, header: http.Header{"Cache-Control": {"no-store"}}}
+	if p.Status == http.StatusServiceUnavailable {
+		f.header.Set("Retry-After", "1")
+	}
+	return f
+}
+
+// refuse answers a request that did not reach its operation.
+func (m *Manager) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
+	p := cloud.ProblemOf(err)
+	switch p.Code {
+	case cloud.CodeUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="picloud"`)
+	case cloud.CodeInternal:
+		m.log.ErrorContext(r.Context(), "a request could not be admitted", "operation", operation, "error", err)
+	}
+	p.WriteTo(w)
+}
+
+// methods are those of the API's operations.
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+
+// unknown answers what no operation does.
+func (m *Manager) unknown(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range methods {
+			other := *r
+			other.Method = method
+			if _, pattern := mux.Handler(&other); pattern != "/" {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			m.refuse(w, r, "", cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s; %s/openapi.json lists what it has", r.URL.Path, prefix))
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		m.refuse(w, r, "", cloud.Errorf(cloud.CodeMethodNotAllowed, "%s does not take %s; it takes %s", r.URL.Path, r.Method, strings.Join(allowed, ", ")))
+	}
+}
+
+// invalidJSON are the Details of a request that does not have the form that the
+// API describes.
+type invalidJSON struct {
+	Errors []fieldErrorJSON `json:"errors"`
+}
+
+type fieldErrorJSON struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// validationProblem rewrites huma's own errors, which are about the form of a
+// request, as problems of PiCloud. It leaves out the refused values, which may
+// be long or secret.
+func validationProblem(hctx huma.Context, _ string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	if e.Status == http.StatusRequestEntityTooLarge {
+		p := cloud.ProblemOf(cloud.Errorf(cloud.CodeTooLarge, "the body is over the limit of %d bytes", hctx.Operation().MaxBodyBytes-1))
+		return p, nil
+	}
+	if e.Status >= http.StatusInternalServerError {
+		return cloud.ProblemOf(errors.New(e.Detail)), nil
+	}
+	p := cloud.ProblemOf(cloud.Invalid("", "%s", e.Detail))
+	p.Status, p.Title = e.Status, http.StatusText(e.Status)
+	var details invalidJSON
+	for _, d := range e.Errors {
+		details.Errors = append(details.Errors, fieldError(d))
+	}
+	if len(details.Errors) > 0 {
+		p.Field = details.Errors[0].Field
+		p.Detail = strings.TrimPrefix(p.Field+": "+details.Errors[0].Message, ": ")
+		p.Details = details
+	}
+	return p, nil
+}
+
+// fieldError says what is wrong with which field, in the terms of a caller who
+// knows the body and the query but not where huma keeps them.
+func fieldError(d *huma.ErrorDetail) fieldErrorJSON {
+	f := fieldErrorJSON{Field: d.Location, Message: d.Message}
+	for _, place := range []string{"body", "query", "path"} {
+		if f.Field == place {
+			f.Field = ""
+		}
+		f.Field = strings.TrimPrefix(f.Field, place+".")
+	}
+	if name, ok := strings.CutPrefix(f.Message, "expected required property "); ok {
+		name = strings.TrimSuffix(name, " to be present")
+		f.Field = strings.TrimPrefix(f.Field+"."+name, ".")
+		f.Message = "is missing"
+	}
+	switch f.Message {
+	case "unexpected property":
+		f.Message = "there is no such field"
+	case "unknown query parameter":
+		f.Message = "there is no such parameter"
+	}
+	return f
+}
