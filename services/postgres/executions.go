@@ -1,0 +1,221 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/executor"
+)
+
+// Executions keeps execution records: an executor.LogStore.
+type Executions struct{ pool *pgxpool.Pool }
+
+var _ executor.LogStore = (*Executions)(nil)
+
+// NewExecutions returns a store on pool.
+func NewExecutions(pool *pgxpool.Pool) *Executions { return &Executions{pool: pool} }
+
+var executionColumns = []string{
+	"app_id", "id", "script_id", "script_name", "version", "trigger", "request_id", "method", "path",
+	"status", "code", "started_at", "duration_ns", "cpu_ns", "peak_memory", "lines", "truncated", "error",
+}
+
+// AppendExecutions implements executor.LogStore. The commit does not wait for
+// the disk.
+func (s *Executions) AppendExecutions(ctx context.Context, records []cloud.Execution) error {
+	apps := map[string]bool{} // whether the app exists
+	for _, r := range records {
+		apps[r.AppID] = false
+	}
+	return inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
+			return err
+		}
+		if err := holdApps(ctx, tx, apps); err != nil {
+			return err
+		}
+		rows := make([][]any, 0, len(records))
+		for _, r := range records {
+			if !apps[r.AppID] {
+				continue
+			}
+			row, err := executionRow(r)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, row)
+		}
+		_, err := tx.CopyFrom(ctx, pgx.Identifier{"executions"}, executionColumns, pgx.CopyFromRows(rows))
+		return err
+	})
+}
+
+// holdApps marks which of the apps exist; they then do so until the transaction
+// ends.
+func holdApps(ctx context.Context, tx pgx.Tx, apps map[string]bool) error {
+	ids := make([]string, 0, len(apps))
+	for id := range apps {
+		if cloud.IsID(id) {
+			ids = append(ids, id)
+		}
+	}
+	rows, err := tx.Query(ctx, `SELECT id::text FROM apps WHERE id = ANY($1::uuid[]) FOR KEY SHARE`, ids)
+	if err != nil {
+		return err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	for _, id := range found {
+		apps[id] = true
+	}
+	return err
+}
+
+func executionRow(r cloud.Execution) ([]any, error) {
+	lines := r.Lines
+	if lines == nil {
+		lines = []cloud.LogLine{}
+	}
+	lineText, err := keepable(lines)
+	if err != nil {
+		return nil, err
+	}
+	var thrown []byte
+	if r.Error != nil {
+		if thrown, err = keepable(r.Error); err != nil {
+			return nil, err
+		}
+	}
+	var app, id, script pgtype.UUID
+	for _, u := range []struct {
+		to   *pgtype.UUID
+		text string
+	}{{&app, r.AppID}, {&id, r.ID}, {&script, r.ScriptID}} {
+		if err := u.to.Scan(u.text); err != nil {
+			return nil, fmt.Errorf("execution %s: %w", r.ID, err)
+		}
+	}
+	return []any{
+		app, id, script, text(r.ScriptName), int32(r.Version), text(r.Trigger), text(r.RequestID), text(r.Method), text(r.Path),
+		int32(r.Status), string(r.Code), r.StartedAt, int64(r.Duration), int64(r.CPU), r.PeakMemory, lineText, r.Truncated, thrown,
+	}, nil
+}
+
+// text is s without what a text column cannot keep: scripts write what they like.
+func text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// keepable is v as JSON that a jsonb column can keep: encoding/json replaces
+// invalid UTF-8, and U+0000 it writes as an escape.
+func keepable(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil || !strings.Contains(string(b), `\u0000`) {
+		return b, err
+	}
+	return replaceNUL(b), nil
+}
+
+// replaceNUL replaces the escape of U+0000 by that of U+FFFD, but not the text
+// that looks like it, whose backslash is itself escaped.
+func replaceNUL(b []byte) []byte {
+	for i := 0; i < len(b)-1; i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if i+6 <= len(b) && string(b[i:i+6]) == `\u0000` {
+			copy(b[i+2:], "fffd")
+		}
+		i++ // the escaped character
+	}
+	return b
+}
+
+// SweepExecutions implements executor.LogStore.
+func (s *Executions) SweepExecutions(ctx context.Context, before time.Time, keep int) error {
+	return inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM executions WHERE started_at < $1`, before); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			DELETE FROM executions e USING apps a
+			WHERE e.app_id = a.id AND e.id <= (
+				SELECT o.id FROM executions o WHERE o.app_id = a.id ORDER BY o.id DESC OFFSET $1 LIMIT 1)`, keep)
+		return err
+	})
+}
+
+const executionSelect = `
+	SELECT id, app_id, script_id, script_name, version, trigger, request_id, method, path,
+	       status, code, started_at, duration_ns, cpu_ns, peak_memory, lines, truncated, error
+	FROM executions`
+
+func scanExecution(row pgx.CollectableRow) (e cloud.Execution, err error) {
+	var lines, thrown []byte
+	err = row.Scan(&e.ID, &e.AppID, &e.ScriptID, &e.ScriptName, &e.Version, &e.Trigger, &e.RequestID, &e.Method, &e.Path,
+		&e.Status, &e.Code, &e.StartedAt, &e.Duration, &e.CPU, &e.PeakMemory, &lines, &e.Truncated, &thrown)
+	if err != nil {
+		return e, err
+	}
+	e.StartedAt = e.StartedAt.UTC()
+	if err := json.Unmarshal(lines, &e.Lines); err != nil {
+		return e, err
+	}
+	if len(e.Lines) == 0 {
+		e.Lines = nil
+	}
+	if thrown != nil {
+		err = json.Unmarshal(thrown, &e.Error)
+	}
+	return e, err
+}
+
+// Executions implements manager.Store.
+func (s *Apps) Executions(ctx context.Context, f cloud.ExecutionFilter) ([]cloud.Execution, error) {
+	if !cloud.IsID(f.AppID) || f.ScriptID != "" && !cloud.IsID(f.ScriptID) {
+		return nil, nil
+	}
+	sql := executionSelect + ` WHERE app_id = $1`
+	args := []any{f.AppID}
+	and := func(condition string, arg any) {
+		args = append(args, arg)
+		sql += fmt.Sprintf(` AND `+condition, len(args))
+	}
+	if f.ScriptID != "" {
+		and(`script_id = $%d`, f.ScriptID)
+	}
+	if f.Before != "" {
+		if !cloud.IsID(f.Before) {
+			return nil, cloud.Invalid("before", "%q is not the id of an execution", f.Before)
+		}
+		and(`id < $%d`, f.Before)
+	}
+	if !f.Since.IsZero() {
+		and(`started_at >= $%d`, f.Since)
+	}
+	if f.Failed {
+		sql += ` AND (code <> '' OR status >= 500)`
+	}
+	args = append(args, min(max(f.Limit, 1), 1000))
+	sql += fmt.Sprintf(` ORDER BY id DESC LIMIT $%d`, len(args))
+	return selectAll(ctx, s.pool, scanExecution, sql, args...)
+}
+
+// Execution implements manager.Store.
+func (s *Apps) Execution(ctx context.Context, appID, id string) (cloud.Execution, error) {
+	missing := cloud.Errorf(cloud.CodeNotFound, "the app has no record of an execution %q", id)
+	if !cloud.IsID(appID) || !cloud.IsID(id) {
+		return cloud.Execution{}, missing
+	}
+	return selectOne(ctx, s.pool, scanExecution, missing, executionSelect+` WHERE app_id = $1 AND id = $2`, appID, id)
+}
