@@ -19,7 +19,9 @@ export GOTOOLCHAIN ?= auto
 export CGO_ENABLED := 0
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD   := go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+export LDFLAGS := -s -w -X main.version=$(VERSION) -X main.release=$(VERSION) -X main.commit=$(COMMIT)
+
 GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: help
@@ -34,7 +36,7 @@ run: ## install what is missing, build, and serve on http://localhost:8080 (LIST
 
 .PHONY: build
 build: ## build bin/picloud, bin/picloud-worker and bin/pic
-	$(BUILD) -o bin/ ./cmd/...
+	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: test
 test: ## install what the tests need and run all of them
@@ -76,7 +78,7 @@ bench: build ## measure against bare Caddy and bare pgx on this machine
 
 .PHONY: cross
 cross: ## build pic for Linux, macOS and Windows, and the server for arm64, into dist/
-	@scripts/cross.sh '$(VERSION)'
+	@scripts/cross.sh
 
 .PHONY: clean
 clean: ## remove what was built; data under .picloud stays

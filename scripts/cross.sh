@@ -1,12 +1,10 @@
 #!/usr/bin/env bash
 # Builds what runs on other machines into dist/: pic for Linux, macOS and
-# Windows, and the server with its worker for Linux on arm64.
-#
-#   scripts/cross.sh VERSION
+# Windows, and the server with its worker for Linux on arm64. LDFLAGS are those
+# of the Makefile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=${1:-dev}
 export CGO_ENABLED=0
 
 build() {
@@ -15,7 +13,7 @@ build() {
 	local out=dist/${platform/\//-}/$command$suffix
 	echo "$out"
 	GOOS=${platform%/*} GOARCH=${platform#*/} \
-		go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" -o "$out" "./cmd/$command"
+		go build -trimpath -buildvcs=false -ldflags "${LDFLAGS:--s -w}" -o "$out" "./cmd/$command"
 }
 
 for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do
