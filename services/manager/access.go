@@ -118,12 +118,16 @@ func (m *Manager) admitted(r *http.Request, rule rule) (*caller, error) {
 
 // appFor finds an app that p may know of.
 func (m *Manager) appFor(ctx context.Context, p *cloud.Principal, ref string) (cloud.App, error) {
+	unknown := cloud.Errorf(cloud.CodeNotFound, "there is no app %q, or none that you may see", ref)
+	if cloud.CheckSlug(strings.ToLower(ref)) != nil { // an id has the form of a slug
+		return cloud.App{}, unknown
+	}
 	app, err := m.store.App(ctx, ref)
 	if err == nil {
 		err = m.mayKnow(p, app.ID)
 	}
 	if cloud.CodeOf(err) == cloud.CodeNotFound {
-		return cloud.App{}, cloud.Errorf(cloud.CodeNotFound, "there is no app %q, or none that you may see", ref).Because(err)
+		return cloud.App{}, unknown.Because(err)
 	}
 	return app, err
 }

@@ -141,11 +141,14 @@ func (f *failed) ContentType(string) string { return "application/problem+json" 
 // the answer must not tell.
 func (m *Manager) failure(ctx context.Context, c *caller, operation string, err error) *failed {
 	p := cloud.ProblemOf(err)
-	if p.Code == cloud.CodeInternal {
+	if p.Code == cloud.CodeInternal && ctx.Err() == nil {
 		m.log.ErrorContext(ctx, "an operation failed", "operation", operation, "app_id", c.app.ID, "error", err)
 	}
-	if conflict, ok := p.Details.(RouteConflict); ok {
-		p.Details = conflictJSON{Conflict: m.routeJSON(ctx, c, conflict.Route, conflict.Script)}
+	switch d := p.Details.(type) {
+	case RouteConflict:
+		p.Details = conflictJSON{Conflict: m.routeJSON(ctx, c, d.Route, d.Script)}
+	case []cloud.Diagnostic:
+		p.Details = diagnosticsJSON{Diagnostics: d}
 	}
 	f := &failed{Problem: p, header: http.Header{"Cache-Control": {"no-store"}}}
 	if p.Status == http.StatusServiceUnavailable {

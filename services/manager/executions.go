@@ -57,6 +57,6 @@ func (m *Manager) scriptID(ctx context.Context, appID, ref string) (string, erro
 	if ref == "" {
 		return "", nil
 	}
-	s, err := m.store.Script(ctx, appID, ref)
+	s, err := m.Script(ctx, appID, ref)
 	return s.ID, err
 }

@@ -29,6 +29,7 @@ func newEntryJSON(e cloud.KVEntry) entryJSON {
 	return out
 }
 
+// KeyPath is the part of a path that names an entry of an app.
 type KeyPath struct {
 	AppPath
 	Collection string `path:"collection"`

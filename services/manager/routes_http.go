@@ -42,6 +42,7 @@ type conflictJSON struct {
 	Conflict routeJSON `json:"conflict"`
 }
 
+// RouteDraftJSON is a route as it is asked for, without its script.
 type RouteDraftJSON struct {
 	Method string             `json:"method,omitempty" doc:"ANY if absent"`
 	Host   string             `json:"host,omitempty" doc:"A host of the app, or *.NAME; every host of the app if absent"`

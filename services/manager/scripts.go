@@ -15,13 +15,20 @@ func (m *Manager) Scripts(ctx context.Context, appID string) ([]cloud.Script, er
 
 // Script finds a script by name or id. CodeNotFound.
 func (m *Manager) Script(ctx context.Context, appID, ref string) (cloud.Script, error) {
+	if cloud.CheckScriptName(ref) != nil { // an id has the form of a name
+		return cloud.Script{}, noScript(ref)
+	}
 	return m.store.Script(ctx, appID, ref)
+}
+
+func noScript(ref string) error {
+	return cloud.Errorf(cloud.CodeNotFound, "the app has no script %q", ref)
 }
 
 // Versions returns the kept versions of a script, newest first, without their
 // sources. CodeNotFound.
 func (m *Manager) Versions(ctx context.Context, appID, ref string) ([]cloud.ScriptVersion, error) {
-	s, err := m.store.Script(ctx, appID, ref)
+	s, err := m.Script(ctx, appID, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +37,7 @@ func (m *Manager) Versions(ctx context.Context, appID, ref string) ([]cloud.Scri
 
 // Version returns one kept version of a script. CodeNotFound.
 func (m *Manager) Version(ctx context.Context, appID, ref string, version int) (cloud.ScriptVersion, error) {
-	s, err := m.store.Script(ctx, appID, ref)
+	s, err := m.Script(ctx, appID, ref)
 	if err != nil {
 		return cloud.ScriptVersion{}, err
 	}
@@ -135,7 +142,7 @@ func find(scripts []cloud.Script, ref string) (cloud.Script, error) {
 		i = slices.IndexFunc(scripts, func(s cloud.Script) bool { return s.ID == ref })
 	}
 	if i < 0 {
-		return cloud.Script{}, cloud.Errorf(cloud.CodeNotFound, "the app has no script %q", ref)
+		return cloud.Script{}, noScript(ref)
 	}
 	return scripts[i], nil
 }

@@ -111,6 +111,12 @@ type deployedJSON struct {
 	URLs   []string    `json:"urls" nullable:"false" doc:"Of the routes, whole paths before patterns"`
 }
 
+// diagnosticsJSON are the details of a build that failed.
+type diagnosticsJSON struct {
+	Diagnostics []cloud.Diagnostic `json:"diagnostics"`
+}
+
+// ScriptPath is the part of a path that names a script of an app.
 type ScriptPath struct {
 	AppPath
 	Script string `path:"script" doc:"Name or id"`
@@ -161,6 +167,9 @@ func (m *Manager) registerScripts(api huma.API) {
 		}
 		return out, err
 	})
+
+	responses := api.OpenAPI().Paths[prefix+"/apps/{app}/scripts/{script}"].Put.Responses
+	responses["201"] = &huma.Response{Description: http.StatusText(http.StatusCreated), Content: responses["200"].Content}
 
 	operation(m, api, huma.Operation{
 		OperationID: "delete-script", Method: http.MethodDelete, Path: prefix + "/apps/{app}/scripts/{script}", Tags: []string{"scripts"},
