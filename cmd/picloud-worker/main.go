@@ -1,0 +1,44 @@
+// Command picloud-worker runs the scripts of one app. The server starts it with
+// a socket as file descriptor 3 and speaks the protocol of package wire with it;
+// it is of no use to people.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/picloud/picloud/services/javascript/worker"
+)
+
+func main() {
+	memory := flag.Int64("memory", 128<<20, "`bytes` that scripts may use")
+	flag.Parse()
+	if err := run(*memory); err != nil {
+		fmt.Fprintln(os.Stderr, "picloud-worker:", err)
+		os.Exit(1)
+	}
+}
+
+// floor is what the worker needs beside the scripts' memory.
+const floor = 32 << 20
+
+func run(memory int64) error {
+	if memory <= 0 || memory > math.MaxInt64/2 {
+		return fmt.Errorf("--memory %d is not a number of bytes", memory)
+	}
+	runtime.GOMAXPROCS(min(max(runtime.NumCPU(), 2), 4))
+	debug.SetMaxStack(64 << 20)
+	debug.SetMemoryLimit(memory + floor)
+	f := os.NewFile(3, "socket")
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return fmt.Errorf("file descriptor 3 is no socket: %w", err)
+	}
+	_ = f.Close()
+	return worker.Serve(conn, worker.Config{Memory: memory})
+}

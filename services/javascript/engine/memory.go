@@ -1,0 +1,53 @@
+package engine
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// liveHeap is how many bytes of objects the heap holds, as of now.
+func liveHeap() int64 { return readMetric("/memory/classes/heap/objects:bytes") }
+
+// markedHeap is how many bytes the last garbage collection found in use.
+func markedHeap() int64 { return readMetric("/gc/heap/live:bytes") }
+
+func readMetric(name string) int64 {
+	s := [1]metrics.Sample{{Name: name}}
+	metrics.Read(s[:])
+	return int64(s[0].Value.Uint64())
+}
+
+// WatchMemory looks at the heap at the end of each garbage collection. When
+// scripts hold more than half of limit bytes, relieve is called; when they hold
+// more than limit, kill is called too, with cloud.CodeMemory. What the heap
+// holds when WatchMemory is called does not count. There is no polling: the
+// collector itself gives the sign. stop ends it.
+func WatchMemory(limit int64, relieve func(), kill func(cloud.Code)) (stop func()) {
+	runtime.GC()
+	floor := markedHeap()
+	var stopped atomic.Bool
+	var watch func()
+	watch = func() {
+		if stopped.Load() {
+			return
+		}
+		// A sentinel that nothing refers to: it dies in the next collection.
+		runtime.AddCleanup(new([16]byte), func(watch func()) {
+			used := markedHeap() - floor
+			if used > limit/2 {
+				relieve()
+			}
+			if used > limit && !stopped.Load() {
+				kill(cloud.CodeMemory)
+				go debug.FreeOSMemory()
+			}
+			watch()
+		}, watch)
+	}
+	watch()
+	return func() { stopped.Store(true) }
+}
