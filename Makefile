@@ -53,7 +53,7 @@ check: format vet lint shellcheck ## what a change must pass before it is commit
 
 .PHONY: format
 format: ## complain about files that gofmt would change
-	@files=$$(gofmt -l cmd migrations services *.go); \
+	@files=$$(gofmt -l cmd migrations scripts services); \
 	[[ -z $$files ]] || { printf 'run gofmt -w on:\n%s\n' "$$files" >&2; exit 1; }
 
 .PHONY: vet
@@ -73,8 +73,10 @@ fuzz: ## fuzz each target for a while (FUZZTIME=30s, FUZZPKG=./...)
 	@scripts/fuzz.sh '$(FUZZTIME)' '$(FUZZPKG)'
 
 .PHONY: bench
-bench: build ## measure against bare Caddy and bare pgx on this machine
-	@scripts/bench.sh
+bench: ## measure against bare Caddy and bare pgx on this machine, as a table
+	@scripts/install.sh go postgres wrk
+	@$(MAKE) --no-print-directory build
+	@go run ./scripts/bench
 
 .PHONY: cross
 cross: ## build pic for Linux, macOS and Windows, and the server for arm64, into dist/

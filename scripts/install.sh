@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of: go, postgres, node. Takes their names as
+# Installs what is missing of: go, postgres, node, wrk. Takes their names as
 # arguments, uses the distribution's packages (Debian, Ubuntu and what descends
 # from them), says what it does, and does nothing when nothing is missing.
 #
@@ -51,6 +51,8 @@ has_node() {
 	[[ ${version%%.*} -ge $min_node ]]
 }
 
+has_wrk() { command -v wrk >/dev/null; }
+
 as_root() {
 	if [[ $EUID -eq 0 ]]; then
 		"$@"
@@ -101,12 +103,14 @@ install_node() {
 	has_node || fail "this distribution's Node.js is $(node --version), and $min_node or later is needed"
 }
 
+install_wrk() { apt install --no-install-recommends wrk; }
+
 missing=()
 wanted=$*
 for what in "$@"; do
 	case $what in
-	go | postgres | node) "has_$what" || missing+=("$what") ;;
-	*) fail "knows go, postgres and node, not $what" ;;
+	go | postgres | node | wrk) "has_$what" || missing+=("$what") ;;
+	*) fail "knows go, postgres, node and wrk, not $what" ;;
 	esac
 done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
