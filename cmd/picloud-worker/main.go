@@ -10,8 +10,8 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"runtime/debug"
 
+	"github.com/picloud/picloud/services/executor/sandbox"
 	"github.com/picloud/picloud/services/javascript/worker"
 )
 
@@ -24,21 +24,19 @@ func main() {
 	}
 }
 
-// floor is what the worker needs beside the scripts' memory.
-const floor = 32 << 20
-
 func run(memory int64) error {
 	if memory <= 0 || memory > math.MaxInt64/2 {
 		return fmt.Errorf("--memory %d is not a number of bytes", memory)
 	}
 	runtime.GOMAXPROCS(min(max(runtime.NumCPU(), 2), 4))
-	debug.SetMaxStack(64 << 20)
-	debug.SetMemoryLimit(memory + floor)
 	f := os.NewFile(3, "socket")
 	conn, err := net.FileConn(f)
 	if err != nil {
 		return fmt.Errorf("file descriptor 3 is no socket: %w", err)
 	}
 	_ = f.Close()
+	if err := sandbox.Apply(sandbox.Config{Memory: memory}); err != nil {
+		return err
+	}
 	return worker.Serve(conn, worker.Config{Memory: memory})
 }
