@@ -96,6 +96,7 @@ func (m *Memory) Increment(_ context.Context, appID, collection, key string, by 
 		}
 		sum += *n
 	}
+	sum += 0 // no store keeps the sign of zero
 	if math.IsInf(sum, 0) || math.IsNaN(sum) {
 		return 0, NotFinite(key)
 	}
