@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// The parts of the API's answers that pic shows; it passes the rest through.
+
+type list[T any] struct {
+	Items []T `json:"items"`
+}
+
+type me struct {
+	UserID string `json:"user_id"`
+	Name   string `json:"name"`
+	Role   string `json:"role"`
+	Key    *struct {
+		ID     string   `json:"id"`
+		Scopes []string `json:"scopes"`
+		AppID  string   `json:"app_id"`
+	} `json:"key"`
+}
+
+type app struct {
+	ID        string    `json:"id"`
+	Slug      string    `json:"slug"`
+	Name      string    `json:"name"`
+	URL       string    `json:"url"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+type domain struct {
+	Host string `json:"host"`
+}
+
+type script struct {
+	ID        string           `json:"id"`
+	Name      string           `json:"name"`
+	Kind      cloud.ScriptKind `json:"kind"`
+	Language  cloud.Language   `json:"language"`
+	Version   int              `json:"version"`
+	Source    string           `json:"source"`
+	CreatedAt time.Time        `json:"created_at"`
+	UpdatedAt time.Time        `json:"updated_at"`
+}
+
+type scriptVersion struct {
+	Version   int              `json:"version"`
+	Kind      cloud.ScriptKind `json:"kind"`
+	Language  cloud.Language   `json:"language"`
+	Source    string           `json:"source"`
+	CreatedAt time.Time        `json:"created_at"`
+	CreatedBy string           `json:"created_by"`
+}
+
+type route struct {
+	ID     string `json:"id"`
+	Script string `json:"script"`
+	Method string `json:"method"`
+	Host   string `json:"host"`
+	Path   string `json:"path"`
+	Mode   string `json:"mode"`
+	URL    string `json:"url"`
+}
+
+// newRoute is a route as it is asked for.
+type newRoute struct {
+	Script string `json:"script,omitempty"`
+	Method string `json:"method,omitempty"`
+	Host   string `json:"host,omitempty"`
+	Path   string `json:"path"`
+}
+
+type deployment struct {
+	Scripts []deployScript `json:"scripts"`
+}
+
+type deployScript struct {
+	Name     string           `json:"name"`
+	Kind     cloud.ScriptKind `json:"kind,omitempty"`
+	Language cloud.Language   `json:"language,omitempty"`
+	Source   string           `json:"source"`
+	Routes   []newRoute       `json:"routes,omitempty"`
+}
+
+type deployed struct {
+	Scripts []struct {
+		Script script   `json:"script"`
+		Routes []route  `json:"routes"`
+		URLs   []string `json:"urls"`
+	} `json:"scripts"`
+}
+
+type execution struct {
+	ID         string             `json:"id"`
+	Script     string             `json:"script"`
+	Version    int                `json:"version"`
+	Trigger    string             `json:"trigger"`
+	Method     string             `json:"method"`
+	Path       string             `json:"path"`
+	Status     int                `json:"status"`
+	Code       cloud.Code         `json:"code"`
+	StartedAt  time.Time          `json:"started_at"`
+	DurationMS float64            `json:"duration_ms"`
+	Lines      []cloud.LogLine    `json:"lines"`
+	Truncated  bool               `json:"truncated"`
+	Error      *cloud.ScriptError `json:"error"`
+}
+
+// failed follows cloud.ExecutionFilter.
+func (e execution) failed() bool { return e.Code != "" || e.Status >= 500 }
+
+type entry struct {
+	Key       string          `json:"key"`
+	Value     json.RawMessage `json:"value,omitempty"`
+	Version   int64           `json:"version"`
+	ExpiresAt *time.Time      `json:"expires_at,omitempty"`
+	UpdatedAt time.Time       `json:"updated_at"`
+}

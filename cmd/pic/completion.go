@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// completionTimeout is how long the shell's user waits for names at most.
+const completionTimeout = 2 * time.Second
+
+// first completes only the first argument by f.
+func first(f cobra.CompletionFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return f(cmd, args, start)
+	}
+}
+
+func (c *cli) completeApps(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return names(cmd, c, api("apps"), func(a app) string { return a.Slug })
+}
+
+func (c *cli) completeScripts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return names(cmd, c, api("apps", c.app, "scripts"), func(s script) string { return s.Name })
+}
+
+// names are those of the items that the API lists at path; none if it cannot be
+// asked, as completion has nowhere to complain.
+func names[T any](cmd *cobra.Command, c *cli, path string, name func(T) string) ([]string, cobra.ShellCompDirective) {
+	cl, err := c.client()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer cl.close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	found, _, err := fetch[list[T]](ctx, cl, "GET", path, nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	out := make([]string, len(found.Items))
+	for i, item := range found.Items {
+		out[i] = name(item)
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}

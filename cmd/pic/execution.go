@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// printExecution shows one execution: a line of facts, its console lines, and
+// the error it ended with.
+func printExecution(w io.Writer, s styles, e execution) {
+	what := strings.TrimSpace(e.Method + " " + e.Path)
+	if what == "" {
+		what = e.Trigger
+	}
+	status := "-"
+	if e.Status != 0 {
+		status = strconv.Itoa(e.Status)
+	}
+	if e.Code != "" {
+		status += " " + string(e.Code)
+	}
+	if e.failed() {
+		status = s.red(status)
+	} else {
+		status = s.green(status)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n",
+		s.dim(when(e.StartedAt)), s.bold(fmt.Sprintf("%s v%d", plain(e.Script), e.Version)), plain(what), status, duration(e.DurationMS))
+	for _, line := range e.Lines {
+		level := fmt.Sprintf("%-5s", line.Level)
+		switch line.Level {
+		case "error":
+			level = s.red(level)
+		case "warn":
+			level = s.yellow(level)
+		default:
+			level = s.dim(level)
+		}
+		fmt.Fprintf(&b, "  %s  %s\n", level, indent(line.Text, "         "))
+	}
+	if e.Truncated {
+		fmt.Fprintf(&b, "  %s\n", s.dim("… the rest was over the log limit"))
+	}
+	if e.Error != nil {
+		b.WriteString(thrown(s, e.Error))
+	}
+	_, _ = io.WriteString(w, b.String())
+}
+
+// thrown is what a script threw and where.
+func thrown(s styles, e *cloud.ScriptError) string {
+	var b strings.Builder
+	head := e.Name
+	if e.Message != "" {
+		head += ": " + e.Message
+	}
+	fmt.Fprintf(&b, "  %s\n", s.red(indent(head, "  ")))
+	for frame := range strings.Lines(e.Stack) {
+		if frame = strings.TrimSpace(plain(frame)); strings.HasPrefix(frame, "at ") {
+			fmt.Fprintf(&b, "    %s\n", frame)
+		}
+	}
+	return b.String()
+}
+
+// indent puts margin before the second and later lines of a text.
+func indent(text, margin string) string {
+	return strings.ReplaceAll(strings.TrimRight(plain(text), "\n"), "\n", "\n"+margin)
+}
+
+func duration(ms float64) string {
+	switch d := time.Duration(ms * float64(time.Millisecond)); {
+	case d < 10*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	default:
+		return d.Round(10 * time.Millisecond).String()
+	}
+}
+
+func compact(raw json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, raw) != nil {
+		return raw
+	}
+	return b.Bytes()
+}

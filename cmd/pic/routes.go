@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+func (c *cli) routes() *cobra.Command {
+	return group(&cobra.Command{
+		Use:   "routes",
+		Short: "List, add, match and delete routes",
+		Long: `A route leads requests to a script. It is written METHOD:PATH, where METHOD: may
+be left out for every method, and PATH is exact (/greet), has parameters that
+are one segment each (/users/:id), or ends in /* for all that lies below
+(/files/*).`,
+	}, c.routesList(), c.routesAdd(), c.routesRemove(), c.routesMatch())
+}
+
+// parseRoute reads METHOD:PATH or PATH. What the server alone can judge stays
+// unjudged.
+func parseRoute(s string) (newRoute, error) {
+	method, path, found := strings.Cut(s, ":")
+	if strings.HasPrefix(s, "/") {
+		method, path = "", s
+	} else if !found {
+		return newRoute{}, usagef("the route %q is not METHOD:PATH, such as GET:/greet", s)
+	}
+	method = strings.ToUpper(method)
+	if method != "" {
+		if err := cloud.CheckMethod(method); err != nil {
+			return newRoute{}, usagef("the route %q: %s", s, publicMessage(err))
+		}
+	}
+	if _, err := cloud.ParsePathPattern(path); err != nil {
+		return newRoute{}, usagef("the route %q: the path %s", s, publicMessage(err))
+	}
+	return newRoute{Method: method, Path: path}, nil
+}
+
+func (c *cli) routesList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls",
+		Short: "List the app's routes",
+		Args:  args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			defer cl.close()
+			routes, raw, err := fetch[list[route]](cmd.Context(), cl, "GET", api("apps", c.app, "routes"), nil)
+			if err != nil {
+				return err
+			}
+			c.show(raw, func(w io.Writer) {
+				rows := [][]string{{"METHOD", "HOST", "PATH", "SCRIPT", "ID"}}
+				for _, r := range routes.Items {
+					host := r.Host
+					if host == "" {
+						host = "any"
+					}
+					rows = append(rows, []string{r.Method, host, r.Path, r.Script, r.ID})
+				}
+				c.table(w, rows)
+			})
+			return nil
+		},
+	}
+}
+
+func (c *cli) routesAdd() *cobra.Command {
+	var script, host string
+	cmd := &cobra.Command{
+		Use:     "add --script NAME METHOD:PATH...",
+		Short:   "Lead requests to a script",
+		Example: "  pic routes add --script users GET:/users/:id POST:/users",
+		Args:    args(1, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if script == "" {
+				return usagef("--script is missing: say which script the route leads to")
+			}
+			wanted := make([]newRoute, len(args))
+			for i, arg := range args {
+				r, err := parseRoute(arg)
+				if err != nil {
+					return err
+				}
+				r.Script, r.Host = script, host
+				wanted[i] = r
+			}
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			defer cl.close()
+			for _, in := range wanted {
+				r, raw, err := fetch[route](cmd.Context(), cl, "POST", api("apps", c.app, "routes"), in)
+				if err != nil {
+					return err
+				}
+				c.show(raw, func(w io.Writer) {
+					fmt.Fprintf(w, "%s %s leads to %s: %s\n", r.Method, plain(r.Path), plain(r.Script), plain(r.URL))
+				})
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&script, "script", "", "`NAME` of the script that answers")
+	cmd.Flags().StringVar(&host, "host", "", "only on this `HOST`, or *.HOST; default any host of the app")
+	complete(cmd, "script", c.completeScripts)
+	return cmd
+}
+
+func (c *cli) routesRemove() *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm ID|METHOD:PATH...",
+		Short:   "Delete routes",
+		Example: "  pic routes rm GET:/users/:id",
+		Args:    args(1, -1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			defer cl.close()
+			routes, _, err := fetch[list[route]](cmd.Context(), cl, "GET", api("apps", c.app, "routes"), nil)
+			if err != nil {
+				return err
+			}
+			doomed := make([]route, len(args))
+			for i, arg := range args {
+				if doomed[i], err = c.findRoute(routes.Items, arg); err != nil {
+					return err
+				}
+			}
+			for _, r := range doomed {
+				if _, err := cl.call(cmd.Context(), "DELETE", api("apps", c.app, "routes", r.ID), nil); err != nil {
+					return err
+				}
+				c.done("Deleted route %s %s.", plain(r.Method), plain(r.Path))
+			}
+			return nil
+		},
+	}
+}
+
+// findRoute is the only route with ref as its id or its METHOD:PATH.
+func (c *cli) findRoute(routes []route, ref string) (route, error) {
+	var found []route
+	if cloud.IsID(ref) {
+		found = slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return !strings.EqualFold(r.ID, ref) })
+	} else {
+		want, err := parseRoute(ref)
+		if err != nil {
+			return route{}, err
+		}
+		if want.Method == "" {
+			want.Method = cloud.AnyMethod
+		}
+		found = slices.DeleteFunc(slices.Clone(routes), func(r route) bool { return r.Method != want.Method || r.Path != want.Path })
+	}
+	switch len(found) {
+	case 0:
+		return route{}, fmt.Errorf("the app %s has no route %s: see pic routes ls", c.app, ref)
+	case 1:
+		return found[0], nil
+	}
+	return route{}, fmt.Errorf("%d routes on different hosts are %s: give the id from pic routes ls", len(found), ref)
+}
+
+func (c *cli) routesMatch() *cobra.Command {
+	return &cobra.Command{
+		Use:     "match METHOD URL",
+		Short:   "Say which route and script a request would reach",
+		Example: "  pic routes match GET /users/42",
+		Args:    args(2, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			defer cl.close()
+			query := url.Values{"method": {strings.ToUpper(args[0])}, "url": {args[1]}}
+			match, raw, err := fetch[struct {
+				Route  route             `json:"route"`
+				Script string            `json:"script"`
+				Params map[string]string `json:"params"`
+			}](cmd.Context(), cl, "GET", api("apps", c.app, "routes:match")+"?"+query.Encode(), nil)
+			if err != nil {
+				return err
+			}
+			c.show(raw, func(w io.Writer) {
+				rows := [][]string{{"Script", match.Script}, {"Route", match.Route.Method + " " + match.Route.Path}}
+				if match.Route.Host != "" {
+					rows = append(rows, []string{"Host", match.Route.Host})
+				}
+				for _, name := range sortedKeys(match.Params) {
+					rows = append(rows, []string{":" + name, match.Params[name]})
+				}
+				c.table(w, rows)
+			})
+			return nil
+		},
+	}
+}
