@@ -1,0 +1,283 @@
+package manager_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/picloud/picloud/services/authz"
+	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/cloudtest"
+	"github.com/picloud/picloud/services/javascript/build"
+	"github.com/picloud/picloud/services/manager"
+	"github.com/picloud/picloud/services/orchestrator"
+	"github.com/picloud/picloud/services/postgres"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, cloudtest.LeakOptions()...) }
+
+// server is the API over real parts: a database of its own, the real builder
+// and the tables of the hot path.
+type server struct {
+	t       *testing.T
+	http    *httptest.Server
+	manager *manager.Manager
+	catalog *orchestrator.Catalog
+	log     *bytes.Buffer // what was logged; read it when no request runs
+
+	mu         sync.Mutex
+	principals map[string]*cloud.Principal // by token
+	reloads    []string                    // ids of apps, in order
+	reloadErr  error
+	events     chan cloud.Execution // what Tail yields
+	tailed     chan [2]string       // app and script of each Tail
+}
+
+// start serves the API. mend, if not nil, changes the configuration before.
+func start(t *testing.T, mend func(*server, *manager.Config)) *server {
+	t.Helper()
+	pool := cloudtest.Database(t)
+	s := &server{
+		t:          t,
+		log:        &bytes.Buffer{},
+		principals: map[string]*cloud.Principal{"owner": {UserID: "1", Name: "olga", Role: cloud.Owner}},
+		events:     make(chan cloud.Execution),
+		tailed:     make(chan [2]string, 1),
+	}
+	hosts := orchestrator.Hosts{Names: []string{"picloud.local"}}
+	logger := slog.New(slog.NewTextHandler(s.log, nil))
+	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
+		Source: postgres.NewSource(pool, cloud.DefaultLimits), Hosts: hosts, Logger: logger,
+	})
+	config := manager.Config{
+		Store:         postgres.NewApps(pool, nil),
+		Builder:       build.New(build.Config{}),
+		Authorizer:    authz.Policy{},
+		Authenticate:  s.authenticate,
+		Router:        s.catalog,
+		Reload:        s.reload,
+		InstanceHosts: hosts.IsInstance,
+		Tail: func(_ context.Context, appID, scriptID string) <-chan cloud.Execution {
+			s.tailed <- [2]string{appID, scriptID}
+			return s.events
+		},
+		Version: manager.Version{Version: "0.1.0", Commit: "abc", Go: "go1"},
+		Logger:  logger,
+	}
+	if mend != nil {
+		mend(s, &config)
+	}
+	m, err := manager.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.manager = m
+	if _, err := m.CreateApp(t.Context(), cloud.DefaultApp, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.catalog.ReloadAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.reloads = nil
+	s.http = httptest.NewServer(m)
+	t.Cleanup(func() {
+		m.Stop()
+		s.http.Close()
+		s.http.Client().CloseIdleConnections()
+	})
+	return s
+}
+
+func (s *server) authenticate(_ context.Context, token string) (*cloud.Principal, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.principals[token]; p != nil {
+		return p, nil
+	}
+	return nil, cloud.Errorf(cloud.CodeUnauthorized, "the API key is not valid")
+}
+
+// let makes token the credential of p.
+func (s *server) let(token string, p cloud.Principal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.principals[token] = &p
+}
+
+func (s *server) reload(ctx context.Context, appID string) error {
+	s.mu.Lock()
+	s.reloads = append(s.reloads, appID)
+	err := s.reloadErr
+	s.mu.Unlock()
+	return errors.Join(err, s.catalog.Reload(ctx, appID))
+}
+
+// answer is what came back.
+type answer struct {
+	t      *testing.T
+	what   string
+	status int
+	header http.Header
+	body   []byte
+}
+
+// as asks with a token; body is sent as it is when a string, else as JSON.
+func (s *server) as(token, method, path string, body any) answer {
+	s.t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	default:
+		text, err := json.Marshal(b)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		reader = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.http.URL+path, reader)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Host = "localhost:8080"
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return s.do(r)
+}
+
+func (s *server) do(r *http.Request) answer {
+	s.t.Helper()
+	res, err := s.http.Client().Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return answer{s.t, r.Method + " " + r.URL.RequestURI(), res.StatusCode, res.Header, text}
+}
+
+// owner asks the API, below /api/v1, as the owner.
+func (s *server) owner(method, path string, body any) answer {
+	s.t.Helper()
+	return s.as("owner", method, "/api/v1"+path, body)
+}
+
+// must is owner for what has to succeed; it returns the decoded body.
+func (s *server) must(method, path string, body any) map[string]any {
+	s.t.Helper()
+	a := s.owner(method, path, body)
+	if a.status >= 300 {
+		s.t.Fatalf("%s: %d %s", a.what, a.status, a.body)
+	}
+	if a.status == http.StatusNoContent {
+		return nil
+	}
+	var v map[string]any
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		s.t.Fatalf("%s: %v: %s", a.what, err, a.body)
+	}
+	return v
+}
+
+// changing are fields whose values are new in each run; texts show them as "*".
+var changing = map[string]bool{"id": true, "created_at": true, "updated_at": true}
+
+func scrub(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := maps.Clone(v)
+		for k := range out {
+			if changing[k] {
+				out[k] = "*"
+			} else {
+				out[k] = scrub(out[k])
+			}
+		}
+		return out
+	case []any:
+		for i := range v {
+			v[i] = scrub(v[i])
+		}
+	}
+	return v
+}
+
+func canonical(t *testing.T, text string) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	out, err := json.Marshal(scrub(v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// is compares status and body; in want, ids and times are "*".
+func (a answer) is(status int, want string) {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Errorf("%s: status %d, want %d: %s", a.what, a.status, status, a.body)
+		return
+	}
+	if got, want := canonical(a.t, string(a.body)), canonical(a.t, want); got != want {
+		a.t.Errorf("%s:\n got %s\nwant %s", a.what, got, want)
+	}
+}
+
+// empty wants 204 without a body.
+func (a answer) empty() {
+	a.t.Helper()
+	if a.status != http.StatusNoContent || len(a.body) != 0 {
+		a.t.Errorf("%s: %d %s, want 204", a.what, a.status, a.body)
+	}
+}
+
+// fails wants a problem with this code, field and detail. A detail that ends in
+// … is the beginning of the one wanted.
+func (a answer) fails(status int, code cloud.Code, field, detail string) cloud.Problem {
+	a.t.Helper()
+	var p cloud.Problem
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		a.t.Fatalf("%s: %d %v: %s", a.what, a.status, err, a.body)
+	}
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		a.t.Errorf("%s: Content-Type %q", a.what, got)
+	}
+	got := cloud.Problem{Type: p.Type, Title: p.Title, Status: a.status, Detail: p.Detail, Code: p.Code, Field: p.Field}
+	if begin, ok := strings.CutSuffix(detail, "…"); ok && strings.HasPrefix(p.Detail, begin) {
+		got.Detail = detail
+	}
+	want := cloud.Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail, Code: code, Field: field}
+	if got != want || p.Status != a.status {
+		a.t.Errorf("%s:\n got %+v\nwant %+v", a.what, got, want)
+	}
+	return p
+}
+
+// endpoint is a source that builds.
+func endpoint(text string) string {
+	return "export default () => " + cmp.Or(text, `"hello"`) + "\n"
+}
