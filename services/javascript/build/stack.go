@@ -14,15 +14,14 @@ var frame = regexp.MustCompile(`^\s*at (?:(.*) \()?([^()\s][^()]*):(\d+):(\d+)(?
 
 // MapStack turns a stack that goja wrote about b's code into one of the user's
 // files, "at name (file:line:column)" a line. Lines that are no frames stay;
-// frames in code that is not the user's are left out, also those of programs
-// whose name begins with "<", as the worker's own do.
+// frames in code that is not the user's are left out.
 func MapStack(b *cloud.Build, stack string) string {
 	lines := strings.Split(strings.TrimRight(stack, "\n"), "\n")
 	frames := make([][]string, len(lines))
 	var positions []position
 	for i, line := range lines {
 		frames[i] = frame.FindStringSubmatch(line)
-		if f := frames[i]; f != nil && !strings.HasPrefix(f[2], "<") {
+		if f := frames[i]; f != nil {
 			positions = append(positions, framePosition(f))
 		}
 	}

@@ -1,0 +1,104 @@
+// Types of PiCloud scripts. For the web APIs (Request, Response, fetch, …) have
+// "lib": ["es2023", "webworker"] in tsconfig.json.
+
+declare module "picloud" {
+  /** A value that JSON can carry. */
+  export type Json = null | boolean | number | string | Json[] | { [key: string]: Json | undefined };
+
+  /** The app's variables and secrets. */
+  export type Env = Record<string, string>;
+
+  /** What a handler knows of its execution. */
+  export interface Context {
+    /** Keeps the execution running until the promise settles, also after the answer. */
+    waitUntil(promise: Promise<unknown>): void;
+    /** The parameters of the route: { id: "7" } for /items/7 on the route /items/:id. */
+    readonly params: Readonly<Record<string, string>>;
+    readonly executionId: string;
+    readonly requestId: string;
+    /** The app's slug. */
+    readonly app: string;
+    /** The script's name. */
+    readonly script: string;
+    /** 0 for a request from outside, one more for each event that led here. */
+    readonly depth: number;
+  }
+
+  /**
+   * What a fetch handler may return: a Response, a string (text/plain), nothing
+   * (204), or any other JSON value (application/json).
+   */
+  export type Answer = Response | Json | undefined | void | object;
+
+  /** The function that answers requests. */
+  export type Fetch = (request: Request, env: Env, ctx: Context) => Answer | Promise<Answer>;
+
+  /** What an endpoint script exports as default: handlers, or the fetch handler alone. */
+  export interface Handlers {
+    fetch?: Fetch;
+  }
+
+  /** The key-value store of the app. */
+  export const kv: {
+    /**
+     * The collection of that name; it need not exist. A name has 1 to 512 bytes.
+     * V is the type of its values, which nothing checks.
+     */
+    collection<V = any>(name: string): Collection<V>;
+  };
+
+  /**
+   * JSON values by key. A key has 1 to 512 bytes, a value at most 256 KiB of JSON.
+   * Misuse throws a TypeError that names the argument. Other failures throw an
+   * Error with a property code: "conflict", "forbidden", "limit" or "unavailable".
+   */
+  export interface Collection<V = any> {
+    /** The value under key; undefined if there is none. */
+    get(key: string): Promise<V | undefined>;
+    /** The value under key with what is known of it; undefined if there is none. */
+    entry(key: string): Promise<Entry<V> | undefined>;
+    /** Stores value under key. When it resolves, the value is safe on disk. */
+    set(key: string, value: V, options?: SetOptions): Promise<{ version: number }>;
+    has(key: string): Promise<boolean>;
+    /** Removes key; tells whether it was there. */
+    delete(key: string): Promise<boolean>;
+    /** Adds by (1 if left out) to the number under key, 0 if absent, in one step; returns the sum. */
+    increment(key: string, by?: number): Promise<number>;
+    /** The entries that exist among at most 100 keys, in the order of keys. */
+    getMany(keys: string[]): Promise<{ key: string; value: V; version: number }[]>;
+    /** One page of the keys in order of their bytes. */
+    list(options?: ListOptions & { values?: false }): Promise<{ keys: string[]; cursor?: string }>;
+    /** One page of the keys with their values: values[i] belongs to keys[i]. */
+    list(options: ListOptions & { values: true }): Promise<{ keys: string[]; values: V[]; cursor?: string }>;
+  }
+
+  export interface Entry<V = any> {
+    value: V;
+    /** 1 for a new key, one more with each change. */
+    version: number;
+    /** When it expires; undefined: never. */
+    expiresAt?: Date;
+  }
+
+  export interface SetOptions {
+    /** Seconds until the entry expires; left out: never. */
+    ttl?: number;
+    /** Store only if the entry has this version, 0 meaning that there is none; else an Error with code "conflict". */
+    ifVersion?: number;
+  }
+
+  export interface ListOptions {
+    /** Only keys that begin so. */
+    prefix?: string;
+    /** At most so many, 1 to 1,000; 100 if left out. */
+    limit?: number;
+    /** The cursor of the page before. */
+    cursor?: string;
+  }
+
+  /** Events that were given up. This version keeps none: both throw with code "unavailable". */
+  export const deadLetters: {
+    replay(id: string): Promise<void>;
+    resolve(id: string, reason: string): Promise<void>;
+  };
+}
