@@ -62,7 +62,7 @@ type execution struct {
 
 	// Of the worker's side.
 	lines     []cloud.LogLine
-	logged    int64
+	logged    int
 	truncated bool
 	calls     hostCalls
 
@@ -204,23 +204,26 @@ func (e *execution) takeBody(p []byte) error {
 	return nil
 }
 
-// lineCost is what a console line counts beside its text, so that empty ones
-// are not free.
-const lineCost = 16
+// Bounds of what is kept of the console beside the limit itself: a worker marks
+// where it cut, and lines without text are not free.
+const (
+	logMark  = 256
+	maxLines = 10_000
+)
 
 // log keeps a console line as far as the limit goes.
 func (e *execution) log(l wire.Log) {
-	limit := int64(e.plan.Script.Limits.Log)
-	if e.truncated || e.logged >= limit {
+	limit := e.plan.Script.Limits.Log + logMark
+	if e.logged >= limit || len(e.lines) >= maxLines {
 		e.truncated = true
 		return
 	}
 	text := printable(l.Text)
-	if room := limit - e.logged; int64(len(text)) > room {
+	if room := limit - e.logged; len(text) > room {
 		text = strings.ToValidUTF8(text[:room], "")
 		e.truncated = true
 	}
-	e.logged += int64(len(text)) + lineCost
+	e.logged += len(text)
 	switch l.Level {
 	case "debug", "info", "warn", "error":
 	default:

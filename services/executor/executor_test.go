@@ -75,11 +75,12 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 // script makes code a script of the app and returns its plan, for changes.
 func (b *bench) script(app, code string) *cloud.Plan {
 	sum := sha256.Sum256([]byte(code))
+	hash := hex.EncodeToString(sum[:])
 	plan := &cloud.Plan{
 		App: cloud.App{ID: app, Slug: app},
 		Script: cloud.Runnable{
-			ID: app + "/" + code, AppID: app, Name: "script", Version: 1, Limits: cloud.DefaultLimits,
-			Build: &cloud.Build{Code: code, Hash: hex.EncodeToString(sum[:])},
+			ID: app + "/" + hash, AppID: app, Name: "script", Version: 1, Limits: cloud.DefaultLimits,
+			Build: &cloud.Build{Code: code, Hash: hash},
 		},
 	}
 	b.mu.Lock()

@@ -269,10 +269,12 @@ type kvList struct {
 	Cursor string            `json:"cursor,omitempty"`
 }
 
+// optionalTime is t in milliseconds, as precise as a Date; nil if zero.
 func optionalTime(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
+	t = t.UTC().Truncate(time.Millisecond)
 	return &t
 }
 

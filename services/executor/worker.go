@@ -39,7 +39,6 @@ type worker struct {
 	proc   *process
 	in     *wire.Reader
 	out    *output
-	gone   chan struct{} // closed when the process is reaped and all is told
 
 	tasks sync.WaitGroup // writes and host calls under way
 
@@ -80,7 +79,6 @@ func (x *Executor) startWorker(appID string, memory int64) (*worker, error) {
 		log: x.cfg.Logger, idle: x.cfg.IdleStop, deaths: &x.deaths,
 		in:         wire.NewReader(proc.conn, wire.MaxFromWorker),
 		out:        newOutput(proc.conn),
-		gone:       make(chan struct{}),
 		executions: map[uint32]*execution{},
 		programs:   map[string]*program{},
 		latest:     map[string]string{},
@@ -294,34 +292,38 @@ func (w *worker) run() {
 	w.mu.Lock()
 	w.closing = true
 	w.idleTimer.Stop()
-	w.mu.Unlock()
-	w.proc.kill()
-	end := w.proc.wait()
-
-	w.openArgs()
-	w.out.fail(errGone)
-
-	w.mu.Lock()
+	if w.cause == nil && errors.Is(err, errViolation) {
+		w.cause = err
+	}
 	cause, executions := w.cause, w.executions
 	w.executions = map[uint32]*execution{}
 	w.mu.Unlock()
-	if cause == nil && errors.Is(err, errViolation) {
-		cause = err
+	w.proc.kill()
+	w.openArgs()
+	w.out.fail(errGone)
+
+	// A large process takes a while to fall; nobody need wait for that unless it
+	// may still have something to say about why it died.
+	var end error
+	if cause == nil {
+		end = w.proc.wait()
 	}
 	memory := cause == nil && w.proc.stderr.outOfMemory()
 	if len(executions) > 0 {
 		w.deaths.Add(1)
 	}
 	if len(executions) > 0 || errors.Is(cause, errViolation) {
-		w.log.Warn("worker died with executions in flight",
+		w.log.Warn("worker died",
 			"app_id", w.appID, "executions", len(executions), "cause", cause, "read", err,
 			"process", end, "out_of_memory", memory, "stderr", w.proc.stderr.String())
 	}
 	for _, e := range executions {
 		e.died(memory)
 	}
+	if cause != nil {
+		_ = w.proc.wait()
+	}
 	w.tasks.Wait()
-	close(w.gone)
 }
 
 // read handles frames until the socket ends or the worker breaks the protocol.
