@@ -19,7 +19,6 @@ import (
 type Catalog struct {
 	source   Source
 	hosts    Hosts
-	limits   cloud.Limits
 	onChange func(appID string, state *cloud.AppState)
 	log      *slog.Logger
 
@@ -36,7 +35,6 @@ type Catalog struct {
 type CatalogConfig struct {
 	Source Source
 	Hosts  Hosts
-	Limits cloud.Limits // what scripts get that ask for nothing; zero: cloud.DefaultLimits
 	// OnChange, if not nil, is called after an app was loaded again, with nil for
 	// one that is gone. It must not call the Catalog's Reload.
 	OnChange func(appID string, state *cloud.AppState)
@@ -60,7 +58,7 @@ type table struct {
 // NewCatalog returns a Catalog that knows nothing until Start.
 func NewCatalog(c CatalogConfig) *Catalog {
 	return &Catalog{
-		source: c.Source, hosts: c.Hosts, limits: c.Limits.Or(cloud.DefaultLimits), onChange: c.OnChange, log: c.Logger,
+		source: c.Source, hosts: c.Hosts, onChange: c.OnChange, log: c.Logger,
 		apps: map[string]*app{}, loaded: make(chan struct{}),
 	}
 }
@@ -126,7 +124,7 @@ func (c *Catalog) ReloadAll(ctx context.Context) error {
 	before := c.apps
 	c.apps = make(map[string]*app, len(states))
 	for _, s := range states {
-		c.apps[s.App.ID] = c.compile(s)
+		c.apps[s.App.ID] = compile(s)
 	}
 	c.swap()
 	for id := range before {
@@ -158,7 +156,7 @@ func (c *Catalog) Reload(ctx context.Context, appID string) error {
 		c.changed(appID, nil)
 		return nil
 	}
-	c.apps[appID] = c.compile(state)
+	c.apps[appID] = compile(state)
 	c.swap()
 	c.changed(appID, &state)
 	return nil
@@ -170,10 +168,9 @@ func (c *Catalog) changed(appID string, state *cloud.AppState) {
 	}
 }
 
-func (c *Catalog) compile(s cloud.AppState) *app {
+func compile(s cloud.AppState) *app {
 	a := &app{state: s, router: newRouter(s.Routes), scripts: map[string]cloud.Runnable{}}
 	for _, r := range s.Scripts {
-		r.Limits = r.Limits.Or(c.limits)
 		a.scripts[r.ID] = r
 	}
 	return a

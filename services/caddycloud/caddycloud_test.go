@@ -1,0 +1,287 @@
+package caddycloud_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/picloud/picloud/services/caddycloud"
+	"github.com/picloud/picloud/services/cloudtest"
+	"github.com/picloud/picloud/services/manager"
+)
+
+// server is Caddy in this process, of which there can be one at a time.
+type server struct {
+	t        *testing.T
+	url      string
+	database string
+	token    string
+	config   string
+}
+
+func start(t *testing.T) *server {
+	t.Helper()
+	s := &server{t: t, database: cloudtest.URL(t), token: filepath.Join(t.TempDir(), "owner-token")}
+	if err := caddycloud.Prepare(t.Context(), s.database, s.token, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close()
+	s.url = "http://" + address
+	s.config = fmt.Sprintf(`{
+	admin off
+	auto_https off
+	persist_config off
+	grace_period 10s
+	picloud {
+		database %q
+		worker %q
+	}
+}
+http://%s {
+	header X-Generation %%d
+	picloud_manager
+	picloud_orchestrator
+	picloud_executor
+}
+`, s.database, filepath.Join(cloudtest.Binaries(t), "picloud-worker"), address)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.load(1)
+	return s
+}
+
+// load gives Caddy the configuration of a generation.
+func (s *server) load(generation int) {
+	s.t.Helper()
+	config, err := adapt(fmt.Appendf(nil, s.config, generation))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		s.t.Fatal(err)
+	}
+	app, err := caddy.ActiveContext().App("picloud")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	select {
+	case <-app.(*caddycloud.App).Services().Loaded():
+	case <-time.After(30 * time.Second):
+		s.t.Fatal("the tables were not loaded after 30 s")
+	}
+}
+
+func (s *server) deploy(name, source string) {
+	s.t.Helper()
+	body, err := json.Marshal(map[string]any{"scripts": []any{map[string]any{"name": name, "language": "js", "source": source}}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if status, answer := s.do(http.MethodPost, "/api/v1/apps/default/deploy", string(body)); status >= 300 {
+		s.t.Fatalf("deploying %s: %d %s", name, status, answer)
+	}
+}
+
+func (s *server) do(method, path, body string) (int, string) {
+	s.t.Helper()
+	res := s.send(method, path, body)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+func (s *server) send(method, path, body string) *http.Response {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+readFile(s.t, s.token))
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res
+}
+
+func TestReload_KeepsRequestsInFlight(t *testing.T) {
+	s := start(t)
+	s.deploy("slow", `export default { async fetch(request) {
+	const encoder = new TextEncoder();
+	return new Response(new ReadableStream({
+		async start(controller) {
+			controller.enqueue(encoder.encode("begun\n"));
+			const reader = request.body.getReader();
+			for (;;) {
+				const { done, value } = await reader.read();
+				if (done) break;
+				controller.enqueue(value);
+			}
+			controller.close();
+		},
+	}));
+} };`)
+	upload, send := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/slow", upload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
+	if line, err := lines.ReadString('\n'); line != "begun\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+
+	s.load(2) // returns when generation 2 serves; generation 1 is still draining
+
+	fresh := s.send(http.MethodGet, "/hello", "")
+	_ = fresh.Body.Close()
+	if got := fresh.Header.Get("X-Generation"); got != "2" || fresh.StatusCode != http.StatusOK {
+		t.Errorf("after the reload: generation %q, %s", got, fresh.Status)
+	}
+	if _, err := io.WriteString(send, "the rest\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = send.Close()
+	rest, err := io.ReadAll(lines)
+	if string(rest) != "the rest\n" || err != nil || res.Header.Get("X-Generation") != "1" {
+		t.Errorf("got %q, %v from generation %s", rest, err, res.Header.Get("X-Generation"))
+	}
+}
+
+// TestChange_OfAnotherProcess shows that what one process commits reaches the
+// tables of another.
+func TestChange_OfAnotherProcess(t *testing.T) {
+	s := start(t)
+	s.deploy("changed", `export default () => "before";`)
+	other := another(t, s.database)
+	var found struct{ ID string }
+	if _, answer := s.do(http.MethodGet, "/api/v1/apps/default", ""); json.Unmarshal([]byte(answer), &found) != nil {
+		t.Fatal(answer)
+	}
+	app := found.ID
+	save := func(text string) {
+		t.Helper()
+		_, err := other.Manager.SaveScript(t.Context(), app, manager.ScriptDraft{Name: "changed", Source: "export default () => " + strconv.Quote(text)}, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("after")
+	s.eventually("/changed", "after")
+
+	// A lost connection is made again, and what was missed meanwhile is read.
+	pool := cloudtest.Pool(t, s.database)
+	if _, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
+		t.Fatal(err)
+	}
+	save("after the loss")
+	s.eventually("/changed", "after the loss")
+}
+
+// another opens the services as a second process would.
+func another(t *testing.T, database string) *caddycloud.Services {
+	t.Helper()
+	services, err := caddycloud.Open(caddycloud.Config{
+		Database: database, Worker: filepath.Join(cloudtest.Binaries(t), "picloud-worker"), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := services.Destruct(); err != nil {
+			t.Error(err)
+		}
+	})
+	return services
+}
+
+// eventually asks until the answer is as wanted.
+func (s *server) eventually(path, want string) {
+	s.t.Helper()
+	var got string
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if _, got = s.do(http.MethodGet, path, ""); got == want {
+			return
+		}
+	}
+	s.t.Fatalf("%s still answers %q, want %q", path, got, want)
+}
+
+func TestHosts(t *testing.T) {
+	s := start(t)
+	if status, answer := s.do(http.MethodPost, "/api/v1/apps", `{"slug":"shop"}`); status != http.StatusCreated {
+		t.Fatalf("%d %s", status, answer)
+	}
+	for _, tt := range []struct {
+		host, path string
+		status     int
+		code       string
+	}{
+		{"localhost", "/healthz", http.StatusOK, ""},
+		{"shop.localhost", "/healthz", http.StatusOK, ""},
+		{"localhost", "/version", http.StatusOK, ""},
+		{"shop.localhost", "/version", http.StatusNotFound, "route_unknown"},
+		{"localhost", "/api/v1/me", http.StatusOK, ""},
+		{"shop.localhost", "/api/v1/me", http.StatusNotFound, "route_unknown"},
+		{"rebound.example.com", "/api/v1/me", http.StatusNotFound, "host_unknown"},
+		{"rebound.example.com", "/hello", http.StatusNotFound, "host_unknown"},
+		{"localhost", "/hello", http.StatusOK, ""},
+		{"shop.localhost", "/hello", http.StatusNotFound, "route_unknown"},
+		{"localhost", "/api/v1/execute/nothing", http.StatusNotFound, "not_found"},
+		{"localhost", "/realtime/topics/x", http.StatusNotFound, "not_found"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = tt.host
+		req.Header.Set("Authorization", "Bearer "+readFile(t, s.token))
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != tt.status || tt.code != "" && !strings.Contains(string(body), `"`+tt.code+`"`) {
+			t.Errorf("%s%s: %d %s, want %d %s", tt.host, tt.path, res.StatusCode, body, tt.status, tt.code)
+		}
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}

@@ -1,0 +1,201 @@
+package caddycloud
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/picloud/picloud/services/authz"
+	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/executor"
+	"github.com/picloud/picloud/services/javascript/build"
+	"github.com/picloud/picloud/services/kv"
+	"github.com/picloud/picloud/services/manager"
+	"github.com/picloud/picloud/services/orchestrator"
+	"github.com/picloud/picloud/services/postgres"
+)
+
+// Version and Commit say what is running. The program that links this package
+// sets them before anything is opened.
+var (
+	Version = "dev"
+	Commit  = ""
+)
+
+// Config is what Open needs.
+type Config struct {
+	Database      string   // PostgreSQL URL
+	Worker        string   // path of picloud-worker
+	InstanceHosts []string // further names of the instance, in normal form
+
+	// Zero values of these are the executor's defaults.
+	Capacity, AppShare  int
+	QueueWait, IdleStop time.Duration
+
+	Drain  time.Duration // how long Destruct waits for executions
+	Logger *slog.Logger
+}
+
+// Services are the parts of PiCloud, put together.
+type Services struct {
+	Manager    *manager.Manager
+	Dispatcher *orchestrator.Dispatcher
+	Executor   *executor.Executor
+
+	pool     *pgxpool.Pool
+	hosts    orchestrator.Hosts
+	catalog  *orchestrator.Catalog
+	recorder *executor.Recorder
+	builds   *buildSet
+	drain    time.Duration
+}
+
+// Open puts the services together. It does not connect to the database; Start
+// does. Destruct ends what Open and Start began.
+func Open(c Config) (_ *Services, err error) {
+	s := &Services{hosts: orchestrator.Hosts{Names: c.InstanceHosts}, builds: newBuildSet(), drain: c.Drain}
+	if s.pool, err = postgres.NewPool(context.Background(), c.Database); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.pool.Close()
+		}
+	}()
+	if s.recorder, err = executor.NewRecorder(executor.RecorderConfig{Store: postgres.NewExecutions(s.pool), Logger: c.Logger}); err != nil {
+		return nil, err
+	}
+	var policy authz.Policy
+	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool), Authorizer: policy})
+	s.Executor, err = executor.New(executor.Config{
+		Worker:   c.Worker,
+		Services: cloud.Services{}.WithKV(entries),
+		Log:      s.recorder,
+		MapStack: build.MapStack,
+		CanReadLogs: func(p *cloud.Principal, appID string) bool {
+			return policy.Authorize(p, cloud.AppReadLogs, appID) == nil
+		},
+		Logger:   c.Logger,
+		Capacity: c.Capacity, AppShare: c.AppShare, QueueWait: c.QueueWait, IdleStop: c.IdleStop,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
+		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits),
+		Hosts:    s.hosts,
+		OnChange: s.retire,
+		Logger:   c.Logger,
+	})
+	keys := authz.NewKeys(postgres.NewKeys(s.pool), nil)
+	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: keys.Authenticate, Authorizer: policy}
+	s.Manager, err = manager.New(manager.Config{
+		Store:         postgres.NewApps(s.pool, nil),
+		Builder:       build.New(build.Config{}),
+		Authorizer:    policy,
+		Router:        s.catalog,
+		Authenticate:  keys.Authenticate,
+		Reload:        s.catalog.Reload,
+		KV:            entries,
+		Tail:          s.recorder.Tail,
+		InstanceHosts: s.hosts.IsInstance,
+		Version:       manager.Version{Version: Version, Commit: Commit, Go: runtime.Version()},
+		Logger:        c.Logger,
+	})
+	return s, err
+}
+
+// Start begins to follow the database. It may be called more than once.
+func (s *Services) Start() { s.catalog.Start() }
+
+// Loaded is closed once requests can be dispatched.
+func (s *Services) Loaded() <-chan struct{} { return s.catalog.Loaded() }
+
+// ForManager tells whether the manager answers the request: the reserved paths
+// on instance hosts, but for running scripts by their ids, and /healthz
+// everywhere.
+func (s *Services) ForManager(r *http.Request) bool {
+	if r.URL.Path == "/healthz" {
+		return true
+	}
+	return cloud.Reserved(r.URL.Path) != "" &&
+		s.hosts.IsInstance(cloud.NormalHost(r.Host)) &&
+		!strings.HasPrefix(r.URL.Path, orchestrator.ExecutePrefix)
+}
+
+// CutAfterDrain refuses new executions, and kills those that still run after the
+// drain time, without waiting for either.
+func (s *Services) CutAfterDrain() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
+	go func() {
+		defer cancel()
+		s.Executor.Stop(ctx)
+	}()
+}
+
+// Destruct lets executions end within the drain time, writes their records and
+// closes everything.
+func (s *Services) Destruct() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
+	defer cancel()
+	s.Manager.Stop()
+	s.catalog.Stop()
+	s.Executor.Stop(ctx)
+	records, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s.recorder.Stop(records)
+	s.pool.Close()
+	return nil
+}
+
+// retire takes a changed app's old builds, or the worker of an app that is gone,
+// from the executor.
+func (s *Services) retire(appID string, state *cloud.AppState) {
+	for _, hash := range s.builds.replace(appID, state) {
+		s.Executor.Retire(hash)
+	}
+	if state == nil {
+		s.Executor.Forget(appID)
+	}
+}
+
+// buildSet knows which builds are in use. It is called by the catalog alone,
+// one call at a time.
+type buildSet struct {
+	apps map[string]map[string]bool // by app id: hashes
+}
+
+func newBuildSet() *buildSet { return &buildSet{apps: map[string]map[string]bool{}} }
+
+// replace takes note of an app's builds and returns those that no app uses any
+// more.
+func (b *buildSet) replace(appID string, state *cloud.AppState) (unused []string) {
+	before := b.apps[appID]
+	delete(b.apps, appID)
+	if state != nil {
+		b.apps[appID] = map[string]bool{}
+		for _, script := range state.Scripts {
+			b.apps[appID][script.Build.Hash] = true
+		}
+	}
+	for hash := range before {
+		if !b.used(hash) {
+			unused = append(unused, hash)
+		}
+	}
+	return unused
+}
+
+func (b *buildSet) used(hash string) bool {
+	for _, hashes := range b.apps {
+		if hashes[hash] {
+			return true
+		}
+	}
+	return false
+}
