@@ -35,6 +35,7 @@ type server struct {
 	http    *httptest.Server
 	manager *manager.Manager
 	catalog *orchestrator.Catalog
+	source  *postgres.Source
 	log     *bytes.Buffer // what was logged; read it when no request runs
 
 	mu         sync.Mutex
@@ -58,8 +59,9 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 	}
 	hosts := orchestrator.Hosts{Names: []string{"picloud.local"}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
+	s.source = postgres.NewSource(pool, cloud.DefaultLimits)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source: postgres.NewSource(pool, cloud.DefaultLimits), Hosts: hosts, Logger: logger,
+		Source: s.source, Hosts: hosts, Logger: logger,
 	})
 	config := manager.Config{
 		Store:         postgres.NewApps(pool, nil),
