@@ -26,7 +26,7 @@ GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.
 
 .PHONY: help
 help: ## list what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## install what is missing, build, and serve on http://localhost:8080 (LISTEN=, DATA=)
@@ -53,7 +53,7 @@ check: format vet lint shellcheck ## what a change must pass before it is commit
 
 .PHONY: format
 format: ## complain about files that gofmt would change
-	@files=$$(gofmt -l cmd migrations scripts services); \
+	@files=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
 	[[ -z $$files ]] || { printf 'run gofmt -w on:\n%s\n' "$$files" >&2; exit 1; }
 
 .PHONY: vet
