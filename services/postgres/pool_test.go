@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"encoding/json"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestTrimmer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var resets atomic.Int32
+		tr := &trimmer{idle: 10 * time.Second}
+		tr.reset.Store(ptr(func() { resets.Add(1) }))
+		step := func(d time.Duration, want int32) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if got := resets.Load(); got != want {
+				t.Fatalf("%d resets, want %d", got, want)
+			}
+		}
+		step(time.Hour, 0) // never used
+		tr.used()
+		step(6*time.Second, 0)
+		tr.used()
+		step(6*time.Second, 0)
+		step(5*time.Second, 1)
+		step(time.Hour, 1)
+		tr.used()
+		step(11*time.Second, 2)
+	})
+}
+
+func TestAfterPrefix(t *testing.T) {
+	t.Parallel()
+	for prefix, want := range map[string]string{
+		"a": "b", "az": "a{", "é": "ê", "a\uD7FF": "a\uE000", "a\U0010FFFF": "b", "\x7f": "\u0080",
+	} {
+		if got, ok := afterPrefix(prefix); got != want || !ok {
+			t.Errorf("afterPrefix(%q) = %q, %v, want %q", prefix, got, ok, want)
+		}
+	}
+	for _, prefix := range []string{"", "\U0010FFFF", "\U0010FFFF\U0010FFFF"} {
+		if got, ok := afterPrefix(prefix); ok {
+			t.Errorf("afterPrefix(%q) = %q, want none", prefix, got)
+		}
+	}
+}
+
+func FuzzReplaceNUL(f *testing.F) {
+	f.Add("a\x00\\u0000")
+	f.Fuzz(func(t *testing.T, s string) {
+		b, err := keepable([]string{s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back []string
+		if err := json.Unmarshal(b, &back); err != nil {
+			t.Fatalf("%q became %s: %v", s, b, err)
+		}
+		if back[0] != text(s) {
+			t.Errorf("%q became %q, want %q", s, back[0], text(s))
+		}
+	})
+}
