@@ -224,6 +224,8 @@ func validationProblem(hctx huma.Context, _ string, v any) (any, error) {
 	for _, d := range e.Errors {
 		details.Errors = append(details.Errors, fieldError(d))
 	}
+	// huma visits what a body has in no particular order.
+	slices.SortStableFunc(details.Errors, func(a, b fieldErrorJSON) int { return strings.Compare(a.Field, b.Field) })
 	if len(details.Errors) > 0 {
 		p.Field = details.Errors[0].Field
 		p.Detail = strings.TrimPrefix(p.Field+": "+details.Errors[0].Message, ": ")
@@ -235,13 +237,11 @@ func validationProblem(hctx huma.Context, _ string, v any) (any, error) {
 // fieldError says what is wrong with which field, in the terms of a caller who
 // knows the body and the query but not where huma keeps them.
 func fieldError(d *huma.ErrorDetail) fieldErrorJSON {
-	f := fieldErrorJSON{Field: d.Location, Message: d.Message}
-	for _, place := range []string{"body", "query", "path"} {
-		if f.Field == place {
-			f.Field = ""
-		}
-		f.Field = strings.TrimPrefix(f.Field, place+".")
+	place, field, _ := strings.Cut(d.Location, ".")
+	if place != "body" && place != "query" && place != "path" {
+		field = d.Location
 	}
+	f := fieldErrorJSON{Field: field, Message: d.Message}
 	if name, ok := strings.CutPrefix(f.Message, "expected required property "); ok {
 		name = strings.TrimSuffix(name, " to be present")
 		f.Field = strings.TrimPrefix(f.Field+"."+name, ".")
