@@ -95,7 +95,7 @@ func Open(c Config) (_ *Services, err error) {
 	keys := authz.NewKeys(postgres.NewKeys(s.pool), nil)
 	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: keys.Authenticate, Authorizer: policy}
 	s.Manager, err = manager.New(manager.Config{
-		Store:         postgres.NewApps(s.pool, nil),
+		Store:         settledLog{postgres.NewApps(s.pool, nil), s.recorder},
 		Builder:       build.New(build.Config{}),
 		Authorizer:    policy,
 		Router:        s.catalog,
@@ -108,6 +108,23 @@ func Open(c Config) (_ *Services, err error) {
 		Logger:        c.Logger,
 	})
 	return s, err
+}
+
+// settledLog is a store whose execution log lacks nothing that has ended: records
+// are written in batches, and who asks right after a request wants to see it.
+type settledLog struct {
+	manager.Store
+	recorder *executor.Recorder
+}
+
+func (s settledLog) Executions(ctx context.Context, filter cloud.ExecutionFilter) ([]cloud.Execution, error) {
+	s.recorder.Flush(ctx)
+	return s.Store.Executions(ctx, filter)
+}
+
+func (s settledLog) Execution(ctx context.Context, appID, id string) (cloud.Execution, error) {
+	s.recorder.Flush(ctx)
+	return s.Store.Execution(ctx, appID, id)
 }
 
 // Start begins to follow the database. It may be called more than once.

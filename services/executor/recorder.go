@@ -235,6 +235,34 @@ func (r *Recorder) end(t *tail) {
 	}
 }
 
+// Flush writes what is pending now, so that who reads the log next sees it. It
+// returns when that is done, was tried in vain, or ctx is done.
+func (r *Recorder) Flush(ctx context.Context) {
+	wake := context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.idle.Broadcast()
+	})
+	defer wake()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.writing && ctx.Err() == nil {
+		r.idle.Wait()
+	}
+	if r.writing || r.stopping || r.failures > 0 || len(r.pending) == 0 {
+		return
+	}
+	if r.armed {
+		r.timer.Stop()
+		r.armed = false
+	}
+	r.writing = true
+	go r.write()
+	for r.writing && ctx.Err() == nil {
+		r.idle.Wait()
+	}
+}
+
 // Dropped is how many records were lost since the start because the store was
 // away too long.
 func (r *Recorder) Dropped() int64 {
