@@ -327,7 +327,7 @@ func (e *execution) side(ofWorker bool) {
 
 // record hands the execution's record to the log.
 func (e *execution) record() {
-	defer e.x.settling.Done()
+	defer e.x.tally.done()
 	if e.x.cfg.Log == nil {
 		return
 	}

@@ -45,7 +45,7 @@ type Executor struct {
 	pool     *pool
 	launcher *launcher
 
-	settling   sync.WaitGroup // executions that were begun and not yet recorded
+	tally      *tally
 	executions atomic.Int64
 	refused    atomic.Int64
 	deaths     atomic.Int64
@@ -84,7 +84,7 @@ func New(cfg Config) (*Executor, error) {
 		return nil, err
 	}
 	x := &Executor{
-		cfg: cfg, launcher: l,
+		cfg: cfg, launcher: l, tally: &tally{empty: make(chan struct{})},
 		gate: &gate{
 			capacity: cfg.Capacity, share: min(cfg.AppShare, cfg.Capacity),
 			queue: cfg.AppQueue, wait: cfg.QueueWait, apps: map[string]*gateApp{},
@@ -123,14 +123,26 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, problem{err: cloud.Errorf(cloud.CodeInvalid, "the request body broke off")})
 		return
 	}
-	if err := x.gate.enter(r.Context(), plan.App.ID); err != nil {
-		x.refused.Add(1)
-		writeProblem(w, r, problem{err: err, executionID: e.id0})
+	if err := x.enter(r.Context(), plan.App.ID); err != nil {
+		writeProblem(w, r, problem{err: err})
 		return
 	}
-	x.executions.Add(1)
-	x.settling.Add(1)
 	e.serve(w, r, body)
+}
+
+// enter takes a place in the gate.
+func (x *Executor) enter(ctx context.Context, appID string) error {
+	if !x.tally.add() {
+		x.refused.Add(1)
+		return errStopping
+	}
+	if err := x.gate.enter(ctx, appID); err != nil {
+		x.tally.done()
+		x.refused.Add(1)
+		return err
+	}
+	x.executions.Add(1)
+	return nil
 }
 
 // Forget ends the workers of an app that is gone, once what they run has ended.
@@ -143,18 +155,14 @@ func (x *Executor) Retire(hash string) { x.pool.retire(hash) }
 // kills all workers and returns when they are gone and every execution has its
 // record. A second call waits as well.
 func (x *Executor) Stop(ctx context.Context) {
+	x.tally.close()
 	x.gate.close()
-	drained := make(chan struct{})
-	go func() {
-		x.settling.Wait()
-		close(drained)
-	}()
 	select {
-	case <-drained:
+	case <-x.tally.empty:
 	case <-ctx.Done():
 	}
 	x.pool.close()
-	<-drained
+	<-x.tally.empty
 	x.stop.Do(x.launcher.close)
 }
 
@@ -181,4 +189,41 @@ func (x *Executor) Stats() Stats {
 func (x *Executor) Idle() bool {
 	running, waiting := x.gate.count()
 	return running == 0 && waiting == 0
+}
+
+// tally counts the executions from their way into the gate to their record.
+type tally struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	empty  chan struct{} // closed when none is left and none may come
+}
+
+// add counts one more, unless the tally is closed.
+func (t *tally) add() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.n++
+	return true
+}
+
+func (t *tally) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n--; t.n == 0 && t.closed {
+		close(t.empty)
+	}
+}
+
+// close lets nobody in any more.
+func (t *tally) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.n == 0 && !t.closed {
+		close(t.empty)
+	}
+	t.closed = true
 }
