@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/json"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -48,21 +47,4 @@ func TestAfterPrefix(t *testing.T) {
 			t.Errorf("afterPrefix(%q) = %q, want none", prefix, got)
 		}
 	}
-}
-
-func FuzzReplaceNUL(f *testing.F) {
-	f.Add("a\x00\\u0000")
-	f.Fuzz(func(t *testing.T, s string) {
-		b, err := keepable([]string{s})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var back []string
-		if err := json.Unmarshal(b, &back); err != nil {
-			t.Fatalf("%q became %s: %v", s, b, err)
-		}
-		if back[0] != text(s) {
-			t.Errorf("%q became %q, want %q", s, back[0], text(s))
-		}
-	})
 }
