@@ -236,7 +236,7 @@ func (e *execution) log(l wire.Log) {
 func (e *execution) conclude(end wire.End) {
 	e.mu.Lock()
 	failure := verdict(end)
-	if failure == nil && !e.answered {
+	if failure == nil && !e.answered && !e.detached {
 		failure = cloud.Errorf(cloud.CodeInvalidResponse, "the script ended without a response")
 	}
 	e.mu.Unlock()

@@ -4,17 +4,24 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"reflect"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/kv"
 )
 
 func scriptError(name, code string) *cloud.ScriptError {
@@ -151,20 +158,372 @@ func (m *memoryLog) all() []cloud.Execution {
 	return m.records
 }
 
+// watchedKV is the kv service on a store in memory, which notes who calls. Get
+// from the collection "hold" waits until released.
+type watchedKV struct {
+	cloud.KV
+	held, release chan struct{}
+
+	mu    sync.Mutex
+	calls []cloud.Call
+}
+
+func newWatchedKV() *watchedKV {
+	return &watchedKV{
+		KV:   kv.New(kv.Config{Store: kv.NewMemory(), Authorizer: authz.Policy{}}),
+		held: make(chan struct{}, 16), release: make(chan struct{}),
+	}
+}
+
+func (k *watchedKV) note(call cloud.Call) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, call)
+}
+
+func (k *watchedKV) Get(ctx context.Context, call cloud.Call, collection, key string) (cloud.KVEntry, bool, error) {
+	k.note(call)
+	if collection == "hold" {
+		k.held <- struct{}{}
+		select {
+		case <-k.release:
+		case <-ctx.Done():
+			return cloud.KVEntry{}, false, ctx.Err()
+		}
+	}
+	return k.KV.Get(ctx, call, collection, key)
+}
+
+func (k *watchedKV) Delete(ctx context.Context, call cloud.Call, collection, key string) (bool, error) {
+	k.note(call)
+	k.held <- struct{}{}
+	return k.KV.Delete(ctx, call, collection, key)
+}
+
+func (k *watchedKV) services() cloud.Services { return cloud.Services{}.WithKV(k) }
+
 func TestExecutor_ServeHTTP(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
-	got := b.get(t, b.script("app", "say hello"))
-	if got.status != 200 || got.body != "hello" || got.header.Get("Content-Type") != "text/plain" {
+
+	t.Run("answers with what the script says", func(t *testing.T) {
+		got := b.get(t, b.script("app", "say hello"))
+		if got.status != 200 || got.body != "hello" || got.header.Get("Content-Type") != "text/plain" || got.header.Get("Content-Length") != "5" {
+			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("carries bodies both ways, of any size", func(t *testing.T) {
+		large := strings.Repeat("0123456789abcdef", 1<<17)
+		for _, text := range []string{"", "ping", large[:maxSmallBody], large[:maxSmallBody+1], large} {
+			got := b.do(t, b.script("app", "echo"), "POST", "/", strings.NewReader(text))
+			if got.status != 200 || got.body != text || got.err != nil {
+				t.Errorf("%d bytes: got %d with %d bytes, %v", len(text), got.status, len(got.body), got.err)
+			}
+		}
+		unsized := struct{ io.Reader }{strings.NewReader(large)}
+		if got := b.do(t, b.script("app", "echo"), "POST", "/", unsized); got.body != large {
+			t.Errorf("of unknown size: got %d with %d bytes, %v", got.status, len(got.body), got.err)
+		}
+	})
+
+	t.Run("streams while the request goes on", func(t *testing.T) {
+		in, out := io.Pipe()
+		r, err := http.NewRequestWithContext(t.Context(), "POST", b.URL, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Plan", b.script("app", "echo").Script.ID)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		for _, word := range []string{"one", "two"} {
+			if _, err := io.WriteString(out, word); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 3)
+			if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != word {
+				t.Errorf("got %q, %v", got, err)
+			}
+		}
+		out.Close()
+		if rest, err := io.ReadAll(res.Body); len(rest) > 0 || err != nil {
+			t.Errorf("got %q, %v", rest, err)
+		}
+	})
+
+	t.Run("tells the script that a body broke off", func(t *testing.T) {
+		in, out := io.Pipe()
+		broken := errors.New("broken")
+		go func() {
+			_, _ = out.Write(make([]byte, maxSmallBody))
+			out.CloseWithError(broken)
+		}()
+		if got := b.do(t, b.script("app", "count"), "POST", "/", in); !errors.Is(got.err, broken) {
+			t.Errorf("got %+v", got)
+		}
+	})
+
+	t.Run("gives the script the request", func(t *testing.T) {
+		plan := b.script("app", "start")
+		plan.Params = map[string]string{"id": "7", "a": "b"}
+		got := b.do(t, plan, "PUT", "/x%20y/z?q=1&q=2", strings.NewReader("four"), func(r *http.Request) {
+			r.Host = "shop.example"
+			r.Header = http.Header{
+				"Plan": r.Header["Plan"], "User-Agent": {"t"}, "Accept-Encoding": {"x"}, "X-Many": {"1", "2"},
+				"Connection": {"x-private, keep-alive"}, "X-Private": {"1"}, "Keep-Alive": {"9"}, "Te": {"trailers"},
+				"X-Picloud-App": {"other"}, "X-Request-Id": {"r-1"}, "Authorization": {"Bearer theirs"},
+			}
+		})
+		want := "PUT http://shop.example/x%20y/z?q=1&q=2 4 " +
+			"[{accept-encoding x} {authorization Bearer theirs} {content-length 4} {host shop.example} {user-agent t} {x-many 1} {x-many 2} {x-request-id r-1}] " +
+			"[{a b} {id 7}] r-1"
+		if got.body != want {
+			t.Errorf("got  %s\nwant %s", got.body, want)
+		}
+	})
+
+	t.Run("keeps the caller's credentials and odd request ids from the script", func(t *testing.T) {
+		plan := b.script("app2", "start")
+		plan.Principal = &cloud.Principal{UserID: "u"}
+		plan.URL = "https://given.example/"
+		got := b.do(t, plan, "GET", "/", nil, func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer pic_secret")
+			r.Header.Set("X-Request-Id", "a b")
+		})
+		if !strings.HasPrefix(got.body, "GET https://given.example/ 0 ") || strings.Contains(got.body, "pic_secret") || strings.HasSuffix(got.body, "a b") {
+			t.Errorf("got %s", got.body)
+		}
+	})
+
+	t.Run("sends no body where there is none", func(t *testing.T) {
+		for _, status := range []int{204, 304} {
+			if got := b.get(t, b.script("app", "status "+strconv.Itoa(status))); got.status != status || got.body != "" || got.err != nil {
+				t.Errorf("got %+v", got)
+			}
+		}
+		got := b.do(t, b.script("app", "say hello"), "HEAD", "/", nil)
+		if got.status != 200 || got.body != "" || got.header.Get("Content-Length") != "5" || got.err != nil {
+			t.Errorf("HEAD: got %+v", got)
+		}
+	})
+
+	t.Run("refuses what is no response", func(t *testing.T) {
+		for _, code := range []string{"status 199", "status 600", "header bad name=x", "header x=a\nb", "end", "end invalid_response"} {
+			if got := b.get(t, b.script("app", code)); got.status != 502 || !strings.Contains(got.body, `"code":"invalid_response"`) {
+				t.Errorf("%q: got %+v", code, got)
+			}
+		}
+	})
+
+	t.Run("drops the fields of a connection", func(t *testing.T) {
+		for _, code := range []string{"header transfer-encoding=x", "header Connection=upgrade", "header Content-Length=7"} {
+			got := b.get(t, b.script("app", code))
+			if got.status != 200 || got.header.Get("Connection") != "" || got.header.Get("Content-Length") != "0" || got.err != nil {
+				t.Errorf("%q: got %+v", code, got)
+			}
+		}
+	})
+
+	t.Run("sandboxes what comes from the dashboard's origin", func(t *testing.T) {
+		for _, code := range []string{"header content-security-policy=default-src *", "end script_threw"} {
+			plan := b.script("app3", code)
+			plan.Sandboxed = true
+			got := b.get(t, plan)
+			if values := got.header.Values("Content-Security-Policy"); len(values) == 0 || values[len(values)-1] != "sandbox" {
+				t.Errorf("%q: got %v", code, got.header)
+			}
+		}
+	})
+
+	t.Run("answers failures with their status", func(t *testing.T) {
+		for code, status := range map[string]int{
+			"script_threw": 500, "timeout": 504, "cpu_exceeded": 507, "memory_exceeded": 507,
+			"body_too_large": 413, "limit": 507, "unauthorized": 500, "nonsense": 500,
+		} {
+			got := b.get(t, b.script("app", "end "+code))
+			var p problemDocument
+			if err := json.Unmarshal([]byte(got.body), &p); err != nil || got.status != status || p.Status != status || !cloud.IsID(p.ExecutionID) ||
+				p.Detail == "" || got.header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%s: got %+v, %v", code, got, err)
+			}
+		}
+		got := b.get(t, b.script("app", "throw Error unavailable"))
+		if got.status != 503 || got.header.Get("Retry-After") != "1" {
+			t.Errorf("unavailable: got %+v", got)
+		}
+	})
+
+	t.Run("without a plan it says so", func(t *testing.T) {
+		w := httptest.NewRecorder()
+		b.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.Code != 500 || !strings.Contains(w.Body.String(), `"code":"internal"`) {
+			t.Errorf("got %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+func TestExecutor_ServeHTTP_whatTheScriptThrew(t *testing.T) {
+	t.Parallel()
+	reader := &cloud.Principal{UserID: "reader"}
+	b := newBench(t, func(c *Config) {
+		c.CanReadLogs = func(p *cloud.Principal, appID string) bool { return p == reader && appID == "app" }
+		c.MapStack = func(b *cloud.Build, stack string) string { return strings.ReplaceAll(stack, "<build>", "guestbook.ts") }
+	})
+	plan := b.script("app", "throw RangeError")
+	if got := b.get(t, plan); got.status != 500 || strings.Contains(got.body, "broken") || strings.Contains(got.body, "guestbook") {
+		t.Errorf("a stranger got %+v", got)
+	}
+	plan.Principal = reader
+	got := b.get(t, plan)
+	var p problemDocument
+	if err := json.Unmarshal([]byte(got.body), &p); err != nil {
+		t.Fatal(err)
+	}
+	want := cloud.ScriptError{Name: "RangeError", Message: "broken", Stack: "at fetch (guestbook.ts:1:2)"}
+	if p.Error == nil || *p.Error != want || p.Detail != "RangeError: broken" {
+		t.Errorf("who may read logs got %s", got.body)
+	}
+	for _, record := range b.records(t) {
+		if record.Error == nil || *record.Error != want {
+			t.Errorf("recorded was %+v", record.Error)
+		}
+	}
+}
+
+func TestExecutor_records(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	plan := b.script("app", "throw TypeError")
+	b.do(t, plan, "POST", "/path?secret=1", strings.NewReader("x"), func(r *http.Request) { r.Header.Set("X-Request-Id", "r-1") })
+	b.get(t, b.script("app", "log 200"))
+	records := b.records(t)
+	if len(records) != 2 {
+		t.Fatalf("%d records", len(records))
+	}
+	got := records[0]
+	if !cloud.IsID(got.ID) || got.StartedAt.IsZero() || got.Duration <= 0 || len(got.Lines) != 1 || got.Lines[0].At.IsZero() {
 		t.Errorf("got %+v", got)
 	}
-	got = b.do(t, b.script("app", "echo"), "POST", "/", strings.NewReader("ping"))
-	if got.status != 200 || got.body != "ping" {
-		t.Errorf("small body: got %+v", got)
+	got.ID, got.StartedAt, got.Duration, got.Lines[0].At = "", time.Time{}, 0, time.Time{}
+	want := cloud.Execution{
+		AppID: "app", ScriptID: plan.Script.ID, ScriptName: "script", Version: 1, Trigger: "http",
+		RequestID: "r-1", Method: "POST", Path: "/path", Status: 500, Code: cloud.CodeScriptThrew, CPU: time.Millisecond,
+		Lines: []cloud.LogLine{{Level: "warn", Text: "about to\uFFFD throw"}},
+		Error: scriptError("TypeError", ""),
 	}
-	large := strings.Repeat("0123456789abcdef", 1<<17)
-	got = b.do(t, b.script("app", "echo"), "POST", "/", strings.NewReader(large))
-	if got.status != 200 || got.body != large {
-		t.Errorf("large body: got status %d, %d bytes, %v", got.status, len(got.body), got.err)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+
+	logged := 0
+	for _, l := range records[1].Lines {
+		logged += len(l.Text)
+		if l.Level != "info" {
+			t.Errorf("level %s", l.Level)
+		}
+	}
+	if !records[1].Truncated || logged > cloud.DefaultLimits.Log+logMark || logged < cloud.DefaultLimits.Log {
+		t.Errorf("%d bytes were kept, truncated: %v", logged, records[1].Truncated)
+	}
+}
+
+func TestExecutor_afterTheAnswer(t *testing.T) {
+	t.Parallel()
+	kv := newWatchedKV()
+	b := newBench(t, func(c *Config) { c.Services = kv.services() })
+	if got := b.get(t, b.script("app", "later")); got.status != 200 || got.body != "ok" {
+		t.Fatalf("got %+v", got)
+	}
+	<-kv.held
+	if b.Stats().Running != 1 || b.Idle() {
+		t.Errorf("what goes on holds no place: %+v", b.Stats())
+	}
+	close(kv.release)
+	records := b.records(t)
+	if len(records) != 1 || records[0].Status != 200 || records[0].Code != cloud.CodeScriptThrew ||
+		len(records[0].Lines) != 1 || records[0].Error == nil || records[0].Error.Name != "LateError" {
+		t.Errorf("recorded was %+v", records)
+	}
+}
+
+func TestExecutor_breaksOffTheAnswer(t *testing.T) {
+	t.Parallel()
+	kv := newWatchedKV()
+	close(kv.release)
+	b := newBench(t, func(c *Config) { c.Services = kv.services() })
+	got := b.get(t, b.script("app", "stall"))
+	if got.status != 200 && got.status != 504 || got.status == 200 && got.err == nil {
+		t.Errorf("the client took it for whole: %+v", got)
+	}
+	if records := b.records(t); len(records) != 1 || records[0].Code != cloud.CodeTimeout {
+		t.Errorf("recorded was %+v", records)
+	}
+}
+
+func TestExecutor_clientGone(t *testing.T) {
+	t.Parallel()
+	kv := newWatchedKV()
+	b := newBench(t, func(c *Config) { c.Services = kv.services() })
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "GET", b.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Plan", b.script("app", "deserted").Script.ID)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	res.Body.Close()
+	<-kv.held // the worker has heard of it
+	if records := b.records(t); len(records) != 1 || records[0].Status != 200 || records[0].Code != "" {
+		t.Errorf("recorded was %+v", records)
+	}
+}
+
+func TestExecutor_gate(t *testing.T) {
+	t.Parallel()
+	kv := newWatchedKV()
+	b := newBench(t, func(c *Config) {
+		c.Services, c.Capacity, c.AppShare, c.QueueWait = kv.services(), 2, 1, time.Millisecond
+	})
+	b.get(t, b.script("app", "later"))
+	<-kv.held
+	got := b.get(t, b.script("app", "say hello"))
+	if got.status != 503 || got.header.Get("Retry-After") != "1" || !strings.Contains(got.body, `"code":"busy"`) {
+		t.Errorf("beyond the share: got %+v", got)
+	}
+	if got := b.get(t, b.script("other", "say hello")); got.status != 200 {
+		t.Errorf("another app: got %+v", got)
+	}
+	close(kv.release)
+	b.Executor.Stop(t.Context())
+	if got := b.get(t, b.script("app", "say hello")); got.status != 503 || !strings.Contains(got.body, `"code":"unavailable"`) {
+		t.Errorf("after the stop: got %+v", got)
+	}
+}
+
+func TestExecutor_Stop(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	answered := make(chan answer)
+	plan := b.script("app", "hang")
+	go func() { answered <- b.get(t, plan) }()
+	for b.Stats().Running == 0 {
+		runtime.Gosched()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.Executor.Stop(ctx)
+	if got := <-answered; got.status != 503 {
+		t.Errorf("got %+v", got)
+	}
+	b.Executor.Stop(ctx)
+	if s := b.Stats(); s.Running != 0 || s.Workers != 0 {
+		t.Errorf("left are %+v", s)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,7 @@ type fake struct {
 	out      *bufio.Writer
 	programs map[uint32]string
 	runs     map[uint32]*fakeRun
+	deaf     atomic.Bool // reads no more
 }
 
 // fakeRun is one execution in the fake.
@@ -58,6 +61,9 @@ func fakeWorker() {
 	f.send(wire.TypeReady, 0, []byte{wire.Version})
 	r := wire.NewReader(conn, wire.MaxFromServer)
 	for {
+		if f.deaf.Load() {
+			select {}
+		}
 		frame, err := r.Read()
 		if err != nil {
 			return
@@ -99,6 +105,13 @@ func (f *fake) send(t wire.Type, id uint32, payload []byte) {
 	defer f.mu.Unlock()
 	_, _ = f.out.Write(wire.Append(nil, t, id, payload))
 	_ = f.out.Flush()
+}
+
+// raw sends bytes that are no frame.
+func (r *fakeRun) raw(p []byte) {
+	r.fake.mu.Lock()
+	defer r.fake.mu.Unlock()
+	_, _ = r.fake.conn.Write(p)
 }
 
 func (r *fakeRun) send(t wire.Type, payload []byte) { r.fake.send(t, r.id, payload) }
@@ -173,6 +186,7 @@ var behaviours = map[string]func(*fakeRun){
 	"pid": func(r *fakeRun) { r.answer(200, strconv.Itoa(os.Getpid())) },
 	"start": func(r *fakeRun) {
 		s := r.start
+		slices.SortFunc(s.Headers, func(a, b wire.Header) int { return strings.Compare(a.Name+a.Value, b.Name+b.Value) })
 		r.answer(200, fmt.Sprintf("%s %s %d %v %v %s", s.Method, s.URL, s.BodyLength, s.Headers, s.Params, s.RequestID))
 	},
 	"echo": func(r *fakeRun) {
@@ -197,6 +211,104 @@ var behaviours = map[string]func(*fakeRun){
 		name, code, _ := strings.Cut(r.rest, " ")
 		r.end(wire.End{Code: "script_threw", CPU: time.Millisecond, Error: scriptError(name, code)})
 	},
+	// stall begins an answer and breaks off.
+	"stall": func(r *fakeRun) {
+		r.head(200, -1)
+		r.write([]byte("begun"))
+		r.call("kv.get", `["hold","key"]`)
+		r.end(wire.End{Code: "timeout"})
+	},
+	// later answers, and goes on until the call is served.
+	"later": func(r *fakeRun) {
+		r.head(200, 2)
+		r.write([]byte("ok"))
+		r.send(wire.TypeResponseEnd, nil)
+		r.call("kv.get", `["hold","key"]`)
+		r.send(wire.TypeLog, wire.Log{Level: "info", Text: "afterwards"}.Append(nil))
+		r.end(wire.End{Code: "script_threw", Error: scriptError("LateError", "")})
+	},
+	// deserted begins an answer and waits until nobody wants it.
+	"deserted": func(r *fakeRun) {
+		r.head(200, -1)
+		r.write([]byte("begun"))
+		for f := range r.in {
+			if f.Type == wire.TypeCancel {
+				r.call("kv.delete", `["cancelled","key"]`)
+				r.end(wire.End{})
+				return
+			}
+		}
+	},
+	"header": func(r *fakeRun) {
+		name, value, _ := strings.Cut(r.rest, "=")
+		r.answer(200, "", wire.Header{Name: name, Value: value})
+	},
+	"many": func(r *fakeRun) { // host calls, all at once
+		n, _ := strconv.Atoi(r.rest)
+		for i := range n {
+			r.send(wire.TypeHostCall, wire.HostCall{Call: uint32(i), Op: "kv.increment", Args: []byte(`["c","k",1]`)}.Append(nil))
+		}
+		codes := map[string]int{}
+		for range n {
+			f := <-r.in
+			result, _ := wire.ParseHostResult(f.Payload)
+			codes[result.Code]++
+		}
+		r.answer(200, fmt.Sprint(codes))
+	},
+	"log": func(r *fakeRun) {
+		n, _ := strconv.Atoi(r.rest)
+		for range n {
+			r.send(wire.TypeLog, wire.Log{Level: "loud", Text: strings.Repeat("x", 1000)}.Append(nil))
+		}
+		r.answer(200, "")
+	},
+
+	// What follows breaks the protocol.
+	"unknown id":    func(r *fakeRun) { r.fake.send(wire.TypeResponseEnd, r.id+1000, nil) },
+	"worker id":     func(r *fakeRun) { r.fake.send(wire.TypeReady, 0, []byte{wire.Version}) },
+	"after the end": func(r *fakeRun) { r.end(wire.End{Code: "script_threw"}); r.send(wire.TypeLog, nil) },
+	"server frame":  func(r *fakeRun) { r.send(wire.TypeStart, nil) },
+	"unknown type":  func(r *fakeRun) { r.send(200, nil) },
+	"bad response":  func(r *fakeRun) { r.send(wire.TypeResponse, []byte{255, 255, 255}) },
+	"bad call":      func(r *fakeRun) { r.send(wire.TypeHostCall, []byte{1}) },
+	"bad log":       func(r *fakeRun) { r.send(wire.TypeLog, []byte{9, 'x'}) },
+	"bad end":       func(r *fakeRun) { r.send(wire.TypeEnd, nil) },
+	"bad credit":    func(r *fakeRun) { r.send(wire.TypeBodyCredit, []byte{1}) },
+	"much credit": func(r *fakeRun) {
+		for range 3 {
+			r.send(wire.TypeBodyCredit, wire.AppendCredit(nil, 1<<32-1))
+		}
+	},
+	"two heads":    func(r *fakeRun) { r.head(200, 5); r.head(200, 5) },
+	"headless":     func(r *fakeRun) { r.send(wire.TypeResponseBody, []byte("x")) },
+	"endless head": func(r *fakeRun) { r.send(wire.TypeResponseEnd, nil) },
+	"big chunk":    func(r *fakeRun) { r.head(200, -1); r.send(wire.TypeResponseBody, make([]byte, wire.MaxChunk+1)) },
+	"no credit": func(r *fakeRun) {
+		r.head(200, 1<<30)
+		for range 200 {
+			r.send(wire.TypeResponseBody, make([]byte, wire.MaxChunk))
+		}
+	},
+	"long body":  func(r *fakeRun) { r.head(200, 1); r.send(wire.TypeResponseBody, []byte("xx")) },
+	"short body": func(r *fakeRun) { r.head(200, 2); r.send(wire.TypeResponseEnd, nil) },
+	"long frame": func(r *fakeRun) { r.raw([]byte{0xff, 0xff, 0xff, 0xff, 65, 0, 0, 0, 0}) },
+	"tiny frame": func(r *fakeRun) { r.raw([]byte{0, 0, 0, 4, 65, 0, 0, 0, 0}) },
+	"noise":      func(r *fakeRun) { r.raw(bytes.Repeat([]byte("noise"), 1<<20)) },
+	"half":       func(r *fakeRun) { r.raw([]byte{0, 0, 0, 9, 65}); os.Exit(0) },
+	"stderr": func(*fakeRun) {
+		for {
+			_, _ = os.Stderr.Write(make([]byte, 1<<16))
+		}
+	},
+	// deaf makes more calls than it may and reads no result.
+	"deaf": func(r *fakeRun) {
+		r.fake.deaf.Store(true)
+		for i := range uint32(1 << 20) {
+			r.send(wire.TypeHostCall, wire.HostCall{Call: i, Op: "kv.get", Args: []byte(`["c","k"]`)}.Append(nil))
+		}
+	},
+
 	"hang": func(*fakeRun) { select {} },
 	"exit": func(r *fakeRun) { os.Exit(3) },
 	"oom": func(r *fakeRun) {
