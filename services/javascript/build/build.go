@@ -22,13 +22,19 @@ import (
 // Config sets up a Builder. The zero value is usable.
 type Config struct {
 	Timeout     time.Duration // of one build; 30 s if 0
-	Concurrency int           // builds at once, others wait; 2 if 0. A build takes about 40 times its source's size in memory
+	Concurrency int           // builds at once, others wait; 2 if 0. A build takes about 80 times its source's size in memory
+	// Command is a program with its arguments that calls Serve; each build then
+	// runs in a process of its own. Without it builds run in this process, where
+	// a source that is nested a hundred thousand levels deep overflows the
+	// parsers' stack, which no Go program survives.
+	Command []string
 }
 
 // Builder builds scripts. It is safe for concurrent use.
 type Builder struct {
 	timeout time.Duration
 	slots   chan struct{}
+	command []string
 }
 
 // New returns a Builder.
@@ -39,7 +45,7 @@ func New(cfg Config) *Builder {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 2
 	}
-	return &Builder{timeout: cfg.Timeout, slots: make(chan struct{}, cfg.Concurrency)}
+	return &Builder{timeout: cfg.Timeout, slots: make(chan struct{}, cfg.Concurrency), command: cfg.Command}
 }
 
 // Build builds entry. modules are the module scripts of the same app by name,
@@ -57,6 +63,10 @@ func (b *Builder) Build(ctx context.Context, entry cloud.Source, modules map[str
 		return cloud.Build{}, stopped(ctx)
 	}
 
+	if len(b.command) > 0 {
+		defer func() { <-b.slots }()
+		return b.delegate(ctx, entry, modules)
+	}
 	type outcome struct {
 		build cloud.Build
 		err   error

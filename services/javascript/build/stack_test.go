@@ -48,7 +48,7 @@ func TestMapStack(t *testing.T) {
 			"TypeError: é🦔 1\nat fail (main.ts:6:9)\nat handler (main.ts:9:13)"},
 		{"a module", source("main", cloud.JavaScript, "import { boom } from './deep';\nexport default () => {\n  boom();\n};"),
 			modules(source("deep", cloud.TypeScript, "type T = 1;\nexport function boom() {\n  (undefined as any).x;\n}")),
-			"TypeError: Cannot read property 'x' of undefined\nat boom (deep.ts:3:23)\nat main_default (main.js:3:3)"},
+			"TypeError: Cannot read property 'x' of undefined\nat boom (deep.ts:3:22)\nat main_default (main.js:3:3)"},
 		{"behind a mended field", source("main", cloud.JavaScript, "class A {\n  async = () => 1; get = () => { throw new Error('x') }\n}\nexport default function f() { new A().get() }"), nil,
 			"Error: x\nat get (main.js:2:40)\nat f (main.js:4:39)"},
 		{"behind a mended pattern", source("main", cloud.JavaScript, "export default function f({ b: [c = 2] = [] } = {}) { throw new Error(c) }"), nil,
