@@ -33,7 +33,7 @@ func (m *Manager) serveAPI() error {
 	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[cloud.Problem]())
 	mux := http.NewServeMux()
-	api := humago.New(mux, huma.Config{
+	api := humago.New(patterns{mux}, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
@@ -69,6 +69,14 @@ func (m *Manager) serveAPI() error {
 	mux.HandleFunc("/", m.unknown(mux))
 	m.http = mux
 	return nil
+}
+
+// patterns lets {key} match all that is left of a path: the mux takes a last
+// segment that is %2F alone for a trailing slash.
+type patterns struct{ *http.ServeMux }
+
+func (p patterns) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
+	p.ServeMux.HandleFunc(strings.Replace(pattern, "{key}", "{key...}", 1), handler)
 }
 
 // schemaName names the schemas after their Go types: fooJSON is Foo, the body of

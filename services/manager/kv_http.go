@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"time"
@@ -116,7 +117,7 @@ func (m *Manager) registerKV(api huma.API) {
 			return nil, err
 		}
 		e, err := m.kv.Set(ctx, c.call(), in.Collection, in.Key, in.Body.Value, cloud.KVSet{TTL: ttl, IfVersion: in.Body.IfVersion})
-		return &body[entryJSON]{newEntryJSON(e)}, err
+		return &body[entryJSON]{newEntryJSON(e)}, inSetKey(err)
 	})
 
 	operation(m, api, huma.Operation{
@@ -141,5 +142,20 @@ func ttl(seconds float64) (time.Duration, error) {
 	if math.Abs(seconds) >= math.MaxInt64/float64(time.Second) {
 		return 0, cloud.Invalid("ttl_seconds", "%g seconds are over 292 years; leave it out for an entry that never expires", seconds)
 	}
-	return time.Duration(seconds * float64(time.Second)), nil
+	return time.Duration(math.Ceil(seconds * float64(time.Second))), nil // a positive one is never 0
+}
+
+// setKeyFields are the arguments of cloud.KV.Set by the names that the service
+// calls them in its errors.
+var setKeyFields = map[string]string{"ttl": "ttl_seconds", "ifVersion": "if_version"}
+
+// inSetKey returns err with its field as the API calls it.
+func inSetKey(err error) error {
+	var e *cloud.Error
+	if !errors.As(err, &e) || setKeyFields[e.Field] == "" {
+		return err
+	}
+	c := *e
+	c.Field = setKeyFields[e.Field]
+	return &c
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -21,12 +22,16 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
 	"github.com/picloud/picloud/services/javascript/build"
+	"github.com/picloud/picloud/services/kv"
 	"github.com/picloud/picloud/services/manager"
 	"github.com/picloud/picloud/services/orchestrator"
 	"github.com/picloud/picloud/services/postgres"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, cloudtest.LeakOptions()...) }
+
+// now is the data services' time.
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // server is the API over real parts: a database of its own, the real builder
 // and the tables of the hot path.
@@ -36,6 +41,7 @@ type server struct {
 	manager *manager.Manager
 	catalog *orchestrator.Catalog
 	source  *postgres.Source
+	records *postgres.Executions
 	log     *bytes.Buffer // what was logged; read it when no request runs
 
 	mu         sync.Mutex
@@ -59,6 +65,7 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 	}
 	hosts := orchestrator.Hosts{Names: []string{"picloud.local"}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
+	s.records = postgres.NewExecutions(pool)
 	s.source = postgres.NewSource(pool, cloud.DefaultLimits)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source: s.source, Hosts: hosts, Logger: logger,
@@ -71,6 +78,7 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 		Router:        s.catalog,
 		Reload:        s.reload,
 		InstanceHosts: hosts.IsInstance,
+		KV:            kv.New(kv.Config{Store: postgres.NewKV(pool), Authorizer: authz.Policy{}, Now: func() time.Time { return now }}),
 		Tail: func(_ context.Context, appID, scriptID string) <-chan cloud.Execution {
 			s.tailed <- [2]string{appID, scriptID}
 			return s.events

@@ -1,0 +1,126 @@
+package manager_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+func execution(appID, scriptID string, status int) cloud.Execution {
+	return cloud.Execution{
+		ID: cloud.NewID(), AppID: appID, ScriptID: scriptID, ScriptName: "till", Version: 3, Trigger: "http", RequestID: "r1",
+		Method: "GET", Path: "/till", Status: status, StartedAt: now, Duration: 1500 * time.Microsecond, CPU: 250 * time.Microsecond, PeakMemory: 4096,
+	}
+}
+
+func TestAPI_executions(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	app := s.must("GET", "/apps/default", nil)["id"].(string)
+	script := s.must("PUT", "/apps/default/scripts/till", map[string]any{"source": endpoint("")})["id"].(string)
+	good := execution(app, script, 200)
+	good.ID = "01a20a20-0000-7000-8000-000000000001"
+	bad := execution(app, script, 500)
+	bad.ID = "01a20a20-0000-7000-8000-000000000002"
+	bad.StartedAt = now.Add(time.Minute)
+	bad.Code = cloud.CodeScriptThrew
+	bad.Lines = []cloud.LogLine{{At: now, Level: "warn", Text: "no change\nleft"}}
+	bad.Truncated = true
+	bad.Error = &cloud.ScriptError{Name: "TypeError", Message: "x is not a function", Stack: "at fetch (till.ts:1:2)"}
+	foreign := execution(app, cloud.NewID(), 200)
+	foreign.ID = "01a20a20-0000-7000-8000-000000000003"
+	foreign.ScriptName = "gone"
+	if err := s.records.AppendExecutions(t.Context(), []cloud.Execution{good, bad, foreign}); err != nil {
+		t.Fatal(err)
+	}
+	const (
+		goodText = `{"id":"*","script":"till","version":3,"trigger":"http","request_id":"r1","method":"GET","path":"/till","status":200,"code":"",
+			"started_at":"2026-11-23T12:00:00Z","duration_ms":1.5,"cpu_ms":0.25,"peak_memory_bytes":4096,"lines":[],"truncated":false,"error":null}`
+		badText = `{"id":"*","script":"till","version":3,"trigger":"http","request_id":"r1","method":"GET","path":"/till","status":500,"code":"script_threw",
+			"started_at":"2026-11-23T12:01:00Z","duration_ms":1.5,"cpu_ms":0.25,"peak_memory_bytes":4096,
+			"lines":[{"at":"2026-11-23T12:00:00Z","level":"warn","text":"no change\nleft"}],"truncated":true,
+			"error":{"name":"TypeError","message":"x is not a function","stack":"at fetch (till.ts:1:2)"}}`
+	)
+	goneText := strings.Replace(goodText, `"script":"till"`, `"script":"gone"`, 1)
+	const at = "/apps/default/executions"
+	s.owner("GET", at, nil).is(200, `{"items":[`+goneText+`,`+badText+`,`+goodText+`]}`)
+	s.owner("GET", at+"?script=till", nil).is(200, `{"items":[`+badText+`,`+goodText+`]}`)
+	s.owner("GET", at+"?failed=true", nil).is(200, `{"items":[`+badText+`]}`)
+	s.owner("GET", at+"?limit=1&before="+foreign.ID, nil).is(200, `{"items":[`+badText+`]}`)
+	s.owner("GET", at+"?since=2026-11-23T12:00:30Z", nil).is(200, `{"items":[`+badText+`]}`)
+	s.owner("GET", at+"/"+bad.ID, nil).is(200, badText)
+
+	s.owner("GET", at+"/"+cloud.NewID(), nil).fails(404, cloud.CodeNotFound, "", "…")
+	s.owner("GET", at+"/7", nil).fails(404, cloud.CodeNotFound, "", `the app has no execution with the id "7"`)
+	s.owner("GET", at+"?script=nothing", nil).fails(404, cloud.CodeNotFound, "", `the app has no script "nothing"`)
+	s.owner("GET", at+"?before=7", nil).fails(422, cloud.CodeInvalid, "before", `"7" is no id of an execution`)
+	s.owner("GET", at+"?since=yesterday", nil).fails(422, cloud.CodeInvalid, "since", "since: …")
+	s.must("POST", "/apps", `{"slug":"other"}`)
+	s.owner("GET", "/apps/other/executions/"+bad.ID, nil).fails(404, cloud.CodeNotFound, "", "…")
+	s.owner("GET", "/apps/other/executions", nil).is(200, `{"items":[]}`)
+}
+
+// stream opens the event stream of till and returns its lines.
+func (s *server) stream(ctx context.Context) (*http.Response, *bufio.Scanner) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, "GET", s.http.URL+"/api/v1/apps/default/executions:tail?script=till", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer owner")
+	res, err := s.http.Client().Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res, bufio.NewScanner(res.Body)
+}
+
+func TestAPI_tail(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	app := s.must("GET", "/apps/default", nil)["id"].(string)
+	script := s.must("PUT", "/apps/default/scripts/till", map[string]any{"source": endpoint("")})["id"].(string)
+	s.owner("GET", "/apps/default/executions:tail?script=nothing", nil).fails(404, cloud.CodeNotFound, "", `the app has no script "nothing"`)
+
+	t.Run("each execution is an event, at once", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		res, lines := s.stream(ctx)
+		defer func() { _ = res.Body.Close() }()
+		if got := <-s.tailed; got != [2]string{app, script} {
+			t.Errorf("tailed %v", got)
+		}
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+		for range 2 {
+			e := execution(app, script, 200)
+			s.events <- e
+			var event []string
+			for lines.Scan() && lines.Text() != "" {
+				event = append(event, lines.Text())
+			}
+			if len(event) != 3 || event[0] != "event: execution" || event[1] != "id: "+e.ID || !strings.HasPrefix(event[2], `data: {"id":"`+e.ID+`"`) {
+				t.Errorf("event = %q", event)
+			}
+		}
+	})
+	t.Run("the stream ends when the server stops, and no other begins", func(t *testing.T) {
+		res, lines := s.stream(t.Context())
+		defer func() { _ = res.Body.Close() }()
+		<-s.tailed
+		s.manager.Stop()
+		s.manager.Stop()
+		for lines.Scan() {
+			t.Errorf("line %q", lines.Text())
+		}
+		if err := lines.Err(); err != nil {
+			t.Error(err)
+		}
+	})
+}
