@@ -101,6 +101,7 @@ func (d *devServer) config(database, data string) (*caddy.Config, error) {
 	app := caddycloud.App{Database: database}
 	server := &caddyhttp.Server{
 		Listen:    []string{d.listen},
+		Protocols: []string{"h1"},
 		AutoHTTPS: &caddyhttp.AutoHTTPSConfig{Disabled: true},
 		Routes: caddyhttp.RouteList{{HandlersRaw: []json.RawMessage{
 			caddyconfig.JSONModuleObject(caddycloud.Manager{}, "handler", "picloud_manager", nil),
@@ -119,7 +120,7 @@ func (d *devServer) config(database, data string) (*caddy.Config, error) {
 	no := false
 	return &caddy.Config{
 		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: &no}},
-		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "WARN"}}}},
+		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "WARN"}, Exclude: []string{"admin"}}}},
 		StorageRaw: storage,
 		AppsRaw: caddy.ModuleMap{
 			"http":    caddyconfig.JSON(http, nil),
