@@ -13,14 +13,17 @@ type answer struct {
 	credit int
 	rest   []byte // bytes that wait for credit
 	source *outgoing
-	done   bool // complete, or given up
+	done   bool     // complete, or given up
+	failed *failure // why a stream broke off
 }
 
 // blocked tells whether the answer waits for credit.
 func (a *answer) blocked() bool { return !a.done && len(a.rest) > 0 && a.credit == 0 }
 
-// outgoing is a streamed body that is being read.
+// outgoing is a streamed body that is being read: from the request's own body,
+// or from a ReadableStream.
 type outgoing struct {
+	source  *incoming
 	reader  *goja.Object
 	read    goja.Callable
 	reading bool
@@ -102,6 +105,10 @@ func (r *Runtime) sendResponse(res *response) error {
 	b.used = !b.null
 	head.Length = int64(len(b.data))
 	r.x.host.Respond(head)
+	if r.canceled {
+		r.answer.done = true
+		return nil
+	}
 	r.answer.rest = b.data
 	r.pump()
 	return nil
@@ -120,23 +127,108 @@ func isHopByHop(name string) bool {
 // pump sends what the credit allows and reads on when all is sent.
 func (r *Runtime) pump() {
 	a := &r.answer
+	for !a.done {
+		for len(a.rest) > 0 && a.credit > 0 {
+			n := min(len(a.rest), a.credit, wire.MaxChunk)
+			r.x.host.Write(a.rest[:n])
+			a.rest = a.rest[n:]
+			a.credit -= n
+		}
+		if len(a.rest) > 0 {
+			return
+		}
+		a.rest = nil
+		if a.source == nil || a.source.ended {
+			a.done = true
+			r.x.host.EndResponse()
+			return
+		}
+		if a.source.reading {
+			return
+		}
+		r.readOn(a.source)
+	}
+}
+
+// sendStream starts to send a streamed body.
+func (r *Runtime) sendStream(b *body) {
+	b.used = true
+	out := &outgoing{source: b.source}
+	if b.stream != nil {
+		out.reader = call(must1(goja.AssertFunction(b.stream.Get("getReader"))), b.stream).(*goja.Object)
+		out.read = must1(goja.AssertFunction(out.reader.Get("read")))
+	}
+	r.answer.source = out
+	if r.canceled {
+		r.dropAnswer()
+		return
+	}
+	r.pump()
+}
+
+// readOn asks for the next chunk. It may be there at once; otherwise pump runs
+// again when it has come.
+func (r *Runtime) readOn(out *outgoing) {
+	out.reading = true
+	if out.source != nil {
+		now := true
+		out.source.pull(func(chunk []byte, ended bool, err goja.Value) {
+			out.reading = false
+			r.answer.rest, out.ended = chunk, ended
+			if err != nil {
+				r.breakOff(err)
+			}
+			if !now {
+				r.pump()
+			}
+		})
+		now = false
+		return
+	}
+	p := call(out.read, out.reader)
+	r.then(r.promise(p), func(v goja.Value) {
+		out.reading = false
+		result := v.(*goja.Object)
+		if result.Get("done").ToBoolean() {
+			out.ended = true
+		} else if ex := r.vm.Try(func() {
+			r.answer.rest = append([]byte(nil), r.chunk(result.Get("value"))...)
+		}); ex != nil {
+			r.breakOff(ex.Value())
+			r.cancelReader(out)
+		}
+		r.pump()
+	}, r.breakOff)
+}
+
+// breakOff ends the answer without completing it.
+func (r *Runtime) breakOff(reason goja.Value) {
+	if !r.answer.done {
+		r.answer.done = true
+		r.answer.failed = r.thrown(reason, nil)
+	}
+}
+
+// dropAnswer gives up on the answer, since nobody waits for it.
+func (r *Runtime) dropAnswer() {
+	a := &r.answer
 	if a.done {
 		return
 	}
-	for len(a.rest) > 0 && a.credit > 0 {
-		n := min(len(a.rest), a.credit, wire.MaxChunk)
-		r.x.host.Write(a.rest[:n])
-		a.rest = a.rest[n:]
-		a.credit -= n
-	}
-	if len(a.rest) > 0 {
-		return
+	if a.rest != nil || a.source != nil {
+		a.done = true
 	}
 	a.rest = nil
-	if a.source == nil || a.source.ended {
-		a.done = true
-		r.x.host.EndResponse()
-		return
+	if a.source != nil {
+		if a.source.source != nil {
+			a.source.source.drop()
+		} else {
+			r.cancelReader(a.source)
+		}
 	}
-	r.readOn()
+}
+
+func (r *Runtime) cancelReader(out *outgoing) {
+	p := call(must1(goja.AssertFunction(out.reader.Get("cancel"))), out.reader)
+	r.then(r.promise(p), func(goja.Value) {}, func(goja.Value) {})
 }

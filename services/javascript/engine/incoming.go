@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/dop251/goja"
+	"github.com/picloud/picloud/services/cloud"
 )
 
 // incoming is the request's body on its way in. It is read once: either
@@ -89,7 +90,7 @@ func (in *incoming) gather() {
 	if max(total, in.length) > in.limit {
 		done := in.collects
 		in.drop()
-		done(nil, in.r.newError("Error", "body_too_large", "the request's body is larger than the limit of "+byteSize(in.limit)))
+		done(nil, in.r.tooLarge(in.limit))
 		return
 	}
 	if grown := total - in.size; grown > 0 && !in.ended {
@@ -118,4 +119,12 @@ func (in *incoming) gather() {
 	}
 	in.chunks = nil
 	done(data, nil)
+}
+
+// tooLarge is the error of a body over the limit. Uncaught, it ends the
+// execution with its own code.
+func (r *Runtime) tooLarge(limit int64) *goja.Object {
+	e := r.newError("RangeError", string(cloud.CodeTooLarge), "the body is larger than the "+byteSize(limit)+" that may be buffered; read it as a stream")
+	r.platformErrors[e] = cloud.CodeTooLarge
+	return e
 }

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"time"
-
-	"github.com/dop251/goja"
 )
 
 // loop runs what arrives until done says so. Each round handles all messages
@@ -113,7 +111,7 @@ func (r *Runtime) cancel() {
 		f()
 	}
 	r.aborts = nil
-	r.answer.drop(r)
+	r.dropAnswer()
 }
 
 // reportRejections logs the promises that were rejected in this turn and that
@@ -125,5 +123,3 @@ func (r *Runtime) reportRejections() {
 		r.log("error", "Uncaught (in promise) "+r.inspectError(p.Result()))
 	}
 }
-
-var _ = goja.Undefined

@@ -27,6 +27,7 @@ func readMetric(name string) int64 {
 // holds when WatchMemory is called does not count. There is no polling: the
 // collector itself gives the sign. stop ends it.
 func WatchMemory(limit int64, relieve func(), kill func(cloud.Code)) (stop func()) {
+	allocatable.Store(limit)
 	runtime.GC()
 	floor := markedHeap()
 	var stopped atomic.Bool

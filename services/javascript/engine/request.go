@@ -16,6 +16,7 @@ type request struct {
 	body       body
 	redirect   string
 	signal     goja.Value
+	incoming   bool // the one that the handler got
 }
 
 func (r *Runtime) requestClass() *class {
@@ -165,7 +166,7 @@ func (r *Runtime) incomingRequest(s *wire.Start) *goja.Object {
 		fields[i] = wire.Header{Name: f.Name, Value: latin1(f.Value)}
 	}
 	q := &request{
-		method: s.Method, url: s.URL, redirect: "manual",
+		method: s.Method, url: s.URL, redirect: "manual", incoming: true,
 		headers: &headers{fields: fields, immutable: true},
 		body:    nullBody,
 	}

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/dop251/goja"
 	"github.com/dop251/goja/parser"
@@ -68,10 +67,12 @@ type Runtime struct {
 		encoder, decoder                                            *class
 	}
 	streams           *streamFunctions
+	events            *goja.Object // the classes of events.js
 	console           console
 	jsonStringify     goja.Callable
 	promiseThen       goja.Callable
 	arrayBufferIsView goja.Callable
+	getDescriptor     goja.Callable
 }
 
 // NewRuntime makes a realm for p. The program is evaluated by the first Run.
@@ -192,7 +193,18 @@ func (r *Runtime) execute(env *Env) error {
 	if err := r.respond(result); err != nil {
 		return err
 	}
-	return r.loop(func() bool { return r.answer.done && r.waiting == 0 }, nil)
+	if err := r.loop(func() bool { return r.answer.done && r.waiting == 0 }, nil); err != nil {
+		return err
+	}
+	switch {
+	case r.answer.failed != nil:
+		return r.answer.failed
+	case !r.answer.done:
+		return &failure{cloud.CodeScriptThrew, &cloud.ScriptError{
+			Name: "Error", Message: "the response's stream never ends: nothing is pending that could close it",
+		}}
+	}
+	return nil
 }
 
 var neverAnswers = invalidResponse("the handler's promise can never settle: nothing is pending that could settle it")
@@ -370,7 +382,7 @@ func (r *Runtime) await(v goja.Value, never error) (goja.Value, error) {
 	return p.Result(), nil
 }
 
-// lazily evaluates one of the engine's own scripts, compiled once a process.
+// ownScript compiles one of the engine's own scripts, once a process and when first needed.
 func ownScript(name, source string) func() *goja.Program {
 	return sync.OnceValue(func() *goja.Program {
 		ast, err := goja.Parse(internalName+name, source, parser.WithDisableSourceMaps)
@@ -384,5 +396,3 @@ func ownScript(name, source string) func() *goja.Program {
 		return p
 	})
 }
-
-func (r *Runtime) now() time.Time { return time.Now() }
