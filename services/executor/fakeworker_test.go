@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		fakeWorker()
 		return
 	}
+	if os.Args[0] == "server" {
+		lonelyServer()
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -66,6 +69,9 @@ func fakeWorker() {
 		}
 		frame, err := r.Read()
 		if err != nil {
+			if f.deaf.Load() {
+				select {}
+			}
 			return
 		}
 		switch frame.Type {
@@ -265,35 +271,35 @@ var behaviours = map[string]func(*fakeRun){
 	},
 
 	// What follows breaks the protocol.
-	"unknown id":    func(r *fakeRun) { r.fake.send(wire.TypeResponseEnd, r.id+1000, nil) },
-	"worker id":     func(r *fakeRun) { r.fake.send(wire.TypeReady, 0, []byte{wire.Version}) },
-	"after the end": func(r *fakeRun) { r.end(wire.End{Code: "script_threw"}); r.send(wire.TypeLog, nil) },
-	"server frame":  func(r *fakeRun) { r.send(wire.TypeStart, nil) },
-	"unknown type":  func(r *fakeRun) { r.send(200, nil) },
-	"bad response":  func(r *fakeRun) { r.send(wire.TypeResponse, []byte{255, 255, 255}) },
-	"bad call":      func(r *fakeRun) { r.send(wire.TypeHostCall, []byte{1}) },
-	"bad log":       func(r *fakeRun) { r.send(wire.TypeLog, []byte{9, 'x'}) },
-	"bad end":       func(r *fakeRun) { r.send(wire.TypeEnd, nil) },
-	"bad credit":    func(r *fakeRun) { r.send(wire.TypeBodyCredit, []byte{1}) },
-	"much credit": func(r *fakeRun) {
+	"unknown-id":    func(r *fakeRun) { r.fake.send(wire.TypeResponseEnd, r.id+1000, nil) },
+	"worker-id":     func(r *fakeRun) { r.fake.send(wire.TypeReady, 0, []byte{wire.Version}) },
+	"after-the-end": func(r *fakeRun) { r.end(wire.End{Code: "script_threw"}); r.send(wire.TypeLog, nil) },
+	"server-frame":  func(r *fakeRun) { r.send(wire.TypeStart, nil) },
+	"unknown-type":  func(r *fakeRun) { r.send(200, nil) },
+	"bad-response":  func(r *fakeRun) { r.send(wire.TypeResponse, []byte{255, 255, 255}) },
+	"bad-call":      func(r *fakeRun) { r.send(wire.TypeHostCall, []byte{1}) },
+	"bad-log":       func(r *fakeRun) { r.send(wire.TypeLog, []byte{9, 'x'}) },
+	"bad-end":       func(r *fakeRun) { r.send(wire.TypeEnd, nil) },
+	"bad-credit":    func(r *fakeRun) { r.send(wire.TypeBodyCredit, []byte{1}) },
+	"much-credit": func(r *fakeRun) {
 		for range 3 {
 			r.send(wire.TypeBodyCredit, wire.AppendCredit(nil, 1<<32-1))
 		}
 	},
-	"two heads":    func(r *fakeRun) { r.head(200, 5); r.head(200, 5) },
+	"two-heads":    func(r *fakeRun) { r.head(200, 5); r.head(200, 5) },
 	"headless":     func(r *fakeRun) { r.send(wire.TypeResponseBody, []byte("x")) },
-	"endless head": func(r *fakeRun) { r.send(wire.TypeResponseEnd, nil) },
-	"big chunk":    func(r *fakeRun) { r.head(200, -1); r.send(wire.TypeResponseBody, make([]byte, wire.MaxChunk+1)) },
-	"no credit": func(r *fakeRun) {
+	"endless-head": func(r *fakeRun) { r.send(wire.TypeResponseEnd, nil) },
+	"big-chunk":    func(r *fakeRun) { r.head(200, -1); r.send(wire.TypeResponseBody, make([]byte, wire.MaxChunk+1)) },
+	"no-credit": func(r *fakeRun) {
 		r.head(200, 1<<30)
 		for range 200 {
 			r.send(wire.TypeResponseBody, make([]byte, wire.MaxChunk))
 		}
 	},
-	"long body":  func(r *fakeRun) { r.head(200, 1); r.send(wire.TypeResponseBody, []byte("xx")) },
-	"short body": func(r *fakeRun) { r.head(200, 2); r.send(wire.TypeResponseEnd, nil) },
-	"long frame": func(r *fakeRun) { r.raw([]byte{0xff, 0xff, 0xff, 0xff, 65, 0, 0, 0, 0}) },
-	"tiny frame": func(r *fakeRun) { r.raw([]byte{0, 0, 0, 4, 65, 0, 0, 0, 0}) },
+	"long-body":  func(r *fakeRun) { r.head(200, 1); r.send(wire.TypeResponseBody, []byte("xx")) },
+	"short-body": func(r *fakeRun) { r.head(200, 2); r.send(wire.TypeResponseEnd, nil) },
+	"long-frame": func(r *fakeRun) { r.raw([]byte{0xff, 0xff, 0xff, 0xff, 65, 0, 0, 0, 0}) },
+	"tiny-frame": func(r *fakeRun) { r.raw([]byte{0, 0, 0, 4, 65, 0, 0, 0, 0}) },
 	"noise":      func(r *fakeRun) { r.raw(bytes.Repeat([]byte("noise"), 1<<20)) },
 	"half":       func(r *fakeRun) { r.raw([]byte{0, 0, 0, 9, 65}); os.Exit(0) },
 	"stderr": func(*fakeRun) {
@@ -309,8 +315,9 @@ var behaviours = map[string]func(*fakeRun){
 		}
 	},
 
-	"hang": func(*fakeRun) { select {} },
-	"exit": func(r *fakeRun) { os.Exit(3) },
+	"ignore": func(r *fakeRun) { r.fake.deaf.Store(true) },
+	"hang":   func(*fakeRun) { select {} },
+	"exit":   func(r *fakeRun) { os.Exit(3) },
 	"oom": func(r *fakeRun) {
 		fmt.Fprintln(os.Stderr, "fatal error: runtime: out of memory")
 		os.Exit(2)
