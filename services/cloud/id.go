@@ -12,8 +12,17 @@ import (
 func NewID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[6:]) // crypto/rand.Read never fails
+	return format(time.Now(), b)
+}
+
+// FirstID returns an id that sorts before all that NewID makes from t on, and
+// after all that it made in earlier milliseconds.
+func FirstID(t time.Time) string { return format(t, [16]byte{}) }
+
+// format writes t's millisecond, version and variant into b's bits.
+func format(t time.Time, b [16]byte) string {
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(time.Now().UnixMilli()))
+	binary.BigEndian.PutUint64(ms[:], uint64(t.UnixMilli()))
 	copy(b[:6], ms[2:])
 	b[6] = b[6]&0x0f | 0x70
 	b[8] = b[8]&0x3f | 0x80

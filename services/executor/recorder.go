@@ -21,7 +21,7 @@ type RecorderConfig struct {
 	MaxPending int           // records kept while the store is away; 10,000
 	MaxBytes   int           // bytes of console lines and errors kept, about; 16 MiB
 
-	SweepAfter int           // records between two sweeps; 1,000
+	SweepAfter int           // records between two sweeps; 2,500
 	Retention  time.Duration // age at which records are deleted; 7 days
 	Keep       int           // newest records of an app that are kept; 10,000
 
@@ -74,7 +74,7 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	orDefault(&cfg.Delay, 500*time.Millisecond)
 	orDefault(&cfg.MaxPending, 10_000)
 	orDefault(&cfg.MaxBytes, 16<<20)
-	orDefault(&cfg.SweepAfter, 1000)
+	orDefault(&cfg.SweepAfter, 2500)
 	orDefault(&cfg.Retention, 7*24*time.Hour)
 	orDefault(&cfg.Keep, 10_000)
 	r := &Recorder{cfg: cfg, tails: map[*tail]struct{}{}}

@@ -113,13 +113,15 @@ func (s *Executions) SweepExecutions(ctx context.Context, before time.Time, keep
 		if _, err := tx.Exec(ctx, `SET LOCAL synchronous_commit = off`); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `DELETE FROM executions WHERE started_at < $1`, before); err != nil {
-			return err
-		}
 		_, err := tx.Exec(ctx, `
-			DELETE FROM executions e USING apps a
-			WHERE e.app_id = a.id AND e.id <= (
-				SELECT o.id FROM executions o WHERE o.app_id = a.id ORDER BY o.id DESC OFFSET $1 LIMIT 1)`, keep)
+			WITH oldest AS MATERIALIZED (
+				SELECT apps.id AS app_id, greatest($2, (
+					SELECT e.id::text FROM executions e WHERE e.app_id = apps.id ORDER BY e.id DESC OFFSET $1 - 1 LIMIT 1
+				))::uuid AS id
+				FROM apps
+			)
+			DELETE FROM executions e USING oldest WHERE e.app_id = oldest.app_id AND e.id < oldest.id`,
+			keep, cloud.FirstID(before))
 		return err
 	})
 }

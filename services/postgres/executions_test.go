@@ -1,7 +1,6 @@
 package postgres_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -94,7 +93,7 @@ func TestExecutions_Sweep(t *testing.T) {
 	for i := range 6 {
 		for _, app := range apps {
 			r := record(app, cloud.NewID(), noon.Add(time.Duration(i)*time.Hour))
-			r.ID = fmt.Sprintf("00000000-0000-7000-8000-%012d", i)
+			r.ID = cloud.FirstID(r.StartedAt) // ids follow the time, by which they are swept
 			records = append(records, r)
 		}
 	}
