@@ -39,7 +39,7 @@ export default {
 async function collection(request: Request) {
   switch (request.method) {
     case "GET": {
-      const all = [];
+      const all: (Item & { id: string })[] = [];
       let cursor: string | undefined;
       do {
         const page = await items.list({ limit: 1000, cursor, values: true });

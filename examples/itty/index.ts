@@ -30,19 +30,19 @@ const withTodo = async (request: IRequest) => {
 
 router
   .get("/", async () => (await todos.list({ values: true, limit: 1000 })).values)
-  .post("/", async (request) => {
+  .post("/", async (request: IRequest) => {
     const { title } = await request.json().catch(() => ({}));
     if (typeof title !== "string" || title.trim() === "") return error(422, "title must be a text");
     const todo: Todo = { id: await counters.increment("todos"), title: title.trim(), done: false };
     await todos.set(key(todo.id), todo);
     return Response.json(todo, { status: 201 });
   })
-  .get("/:id", withTodo, ({ todo }) => todo)
-  .post("/:id/done", withTodo, async ({ todo }) => {
+  .get("/:id", withTodo, ({ todo }: IRequest) => todo)
+  .post("/:id/done", withTodo, async ({ todo }: IRequest) => {
     await todos.set(key(todo.id), { ...todo, done: true });
     return { ...todo, done: true };
   })
-  .delete("/:id", withTodo, async ({ todo }) => {
+  .delete("/:id", withTodo, async ({ todo }: IRequest) => {
     await todos.delete(key(todo.id));
     return new Response(null, { status: 204 });
   });

@@ -52,8 +52,9 @@ func New(cfg Config) *Builder {
 // which entry and they themselves import as "./name"; entry may be among them.
 //
 // What is wrong with the sources comes as a CodeBuildFailed error whose Details
-// are a []cloud.Diagnostic with the user's files and positions. A build that
-// takes too long is CodeLimit; a context that ends first, its own error.
+// are a []cloud.Diagnostic with the user's files and positions; an impossible
+// name or language is CodeInvalid. A build that takes too long is CodeLimit; a
+// context that ends first, its own error.
 func (b *Builder) Build(ctx context.Context, entry cloud.Source, modules map[string]cloud.Source) (cloud.Build, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.timeout, errTooLong)
 	defer cancel()

@@ -252,6 +252,15 @@ func TestBuild_Hash(t *testing.T) {
 	}
 }
 
+func TestBuild_RefusesNamesAndLanguages(t *testing.T) {
+	t.Parallel()
+	for _, s := range []cloud.Source{{Name: "main", Language: "rust"}, {Name: "main", Language: "js\xf6"}, {Name: "../main"}, {}} {
+		if _, err := build.New(build.Config{}).Build(context.Background(), s, nil); cloud.CodeOf(err) != cloud.CodeInvalid {
+			t.Errorf("%+v: %v, want CodeInvalid", s, err)
+		}
+	}
+}
+
 func TestBuild_Stops(t *testing.T) {
 	t.Parallel()
 	t.Run("when the context ends", func(t *testing.T) {

@@ -39,12 +39,12 @@ const (
 // w. It is for the program that Config.Command names, which does nothing else:
 // Serve bounds the memory of the whole process. The error is one of r or w.
 func Serve(ctx context.Context, r io.Reader, w io.Writer) error {
-	debug.SetMaxStack(processStack)
-	limitMemory(processData)
 	var q request
 	if err := json.NewDecoder(r).Decode(&q); err != nil {
 		return fmt.Errorf("read the build's request: %w", err)
 	}
+	debug.SetMaxStack(processStack)
+	limitMemory(processData)
 	var a reply
 	var err error
 	if a.Build, err = New(Config{}).Build(ctx, q.Entry, q.Modules); err != nil {

@@ -80,3 +80,11 @@ func TestBuild_EndsItsProcess(t *testing.T) {
 		t.Errorf("without a program: %v, want CodeInternal", err)
 	}
 }
+
+func TestServe_RefusesGarbage(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	if err := build.Serve(context.Background(), strings.NewReader("{"), &out); err == nil || out.Len() > 0 {
+		t.Errorf("error %v, output %q; want an error and no output", err, out.String())
+	}
+}

@@ -40,6 +40,14 @@ func fileName(s cloud.Source) string {
 
 // check refuses what no parser should see.
 func (s *sources) check(src cloud.Source) error {
+	if err := cloud.CheckScriptName(src.Name); err != nil {
+		return err
+	}
+	switch src.Language {
+	case "", cloud.JavaScript, cloud.TypeScript, cloud.JSX, cloud.TSX:
+	default:
+		return cloud.Invalid("language", "%q is not one of js, ts, jsx, tsx", src.Language)
+	}
 	file := fileName(src)
 	if len(src.Text) > cloud.MaxSource {
 		return diagnostic.Whole(file, "the source has %d bytes; at most %d are allowed", len(src.Text), cloud.MaxSource)
