@@ -36,7 +36,8 @@ run: ## install what is missing, build, and serve on http://localhost:8080 (LIST
 
 .PHONY: build
 build: ## build bin/picloud, bin/picloud-worker and bin/pic
-	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@echo 'building bin/picloud, bin/picloud-worker and bin/pic; the first time takes minutes' >&2
+	@go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: test
 test: ## install what the tests need and run all of them
