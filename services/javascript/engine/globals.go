@@ -22,6 +22,7 @@ func (r *Runtime) install() {
 		panic(err) // our own script
 	}
 	r.installJSON(json)
+	r.installWellFormed(global.Get("String").(*goja.Object).Get("prototype").(*goja.Object))
 	for name, f := range map[string]func() *class{
 		"Headers": r.headersClass, "Request": r.requestClass, "Response": r.responseClass,
 		"URL": r.urlClass, "URLSearchParams": r.queryClass,
@@ -129,4 +130,40 @@ func (r *Runtime) uncaught(err error) error {
 	}
 	r.log("error", "Uncaught "+r.inspectError(thrown.Value()))
 	return nil
+}
+
+// installWellFormed adds isWellFormed and toWellFormed to strings.
+func (r *Runtime) installWellFormed(proto *goja.Object) {
+	// mend returns the string with its lone surrogates replaced, and their number.
+	mend := func(v goja.Value) (mended goja.Value, lone int) {
+		s := v.ToString().(goja.String)
+		units := make([]uint16, s.Length())
+		for i := range units {
+			units[i] = s.CharAt(i)
+		}
+		for i := 0; i < len(units); i++ {
+			switch u := units[i]; {
+			case u&0xfc00 == 0xd800 && i+1 < len(units) && units[i+1]&0xfc00 == 0xdc00:
+				i++
+			case u&0xf800 == 0xd800:
+				units[i] = 0xfffd
+				lone++
+			}
+		}
+		if lone == 0 {
+			return s, 0
+		}
+		return goja.StringFromUTF16(units), lone
+	}
+	add := func(name string, f native) {
+		_ = proto.DefineDataProperty(name, r.function(name, 0, f), goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
+	}
+	add("isWellFormed", func(fc goja.FunctionCall) goja.Value {
+		_, lone := mend(fc.This)
+		return r.vm.ToValue(lone == 0)
+	})
+	add("toWellFormed", func(fc goja.FunctionCall) goja.Value {
+		s, _ := mend(fc.This)
+		return s
+	})
 }

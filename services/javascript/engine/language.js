@@ -74,16 +74,6 @@
     },
   });
 
-  define(String.prototype, {
-    isWellFormed() { return !lone.test(this); },
-    toWellFormed() { return String(this).replace(lone, "\ufffd"); },
-  });
-  const lone = {
-    each: /[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]/g,
-    test(s) { return (String(s).match(this.each) ?? []).some((m) => m.length === 1); },
-    [Symbol.replace](s, by) { return s.replace(this.each, (m) => m.length === 1 ? by : m); },
-  };
-
   const proto = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]()));
   const callable = (f) => { if (typeof f !== "function") throw new TypeError(`${String(f)} is not a function`); };
   const count = (n) => {

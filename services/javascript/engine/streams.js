@@ -144,7 +144,7 @@
       let last = Promise.resolve();
       let over = false;
       const next = async () => {
-        if (over) return { done: true, value: undefined };
+        if (over) return { value: undefined, done: true };
         try {
           const result = await reader.read();
           if (result.done) { over = true; reader.releaseLock(); }
@@ -164,7 +164,7 @@
             if (!preventCancel) await reader.cancel(value);
             reader.releaseLock();
           }
-          return { done: true, value };
+          return { value, done: true };
         },
         [Symbol.asyncIterator]() { return this; },
       };
@@ -218,9 +218,9 @@
         s.#size -= size;
         if (s.#queue.length === 0 && s.#closing) s.#end();
         else s.#pull();
-        return Promise.resolve({ done: false, value: chunk });
+        return Promise.resolve({ value: chunk, done: false });
       }
-      if (s.#state === "closed") return Promise.resolve({ done: true, value: undefined });
+      if (s.#state === "closed") return Promise.resolve({ value: undefined, done: true });
       if (s.#state === "errored") return Promise.reject(s.#reason);
       const request = Promise.withResolvers();
       s.#requests.push(request);
@@ -233,7 +233,7 @@
       if (s.#state !== "readable" || s.#closing) throw new TypeError("ReadableStream: enqueue after the stream was closed");
       if (s.#source.type === "bytes" && !ArrayBuffer.isView(chunk)) throw new TypeError("ReadableStream: a chunk of a byte stream must be an ArrayBufferView");
       if (s.#requests.length > 0) {
-        s.#requests.shift().resolve({ done: false, value: chunk });
+        s.#requests.shift().resolve({ value: chunk, done: false });
       } else {
         let size = 1;
         if (s.#measure) size = Number(s.#measure(chunk));
@@ -258,7 +258,7 @@
 
     #end() {
       this.#state = "closed";
-      for (const r of this.#requests.splice(0)) r.resolve({ done: true, value: undefined });
+      for (const r of this.#requests.splice(0)) r.resolve({ value: undefined, done: true });
       this.#closed?.resolve();
     }
 
