@@ -15,6 +15,7 @@ import (
 func TestKV(t *testing.T) {
 	t.Parallel()
 	kvtest.TestStore(t, func(t *testing.T) (kv.Store, string, string) {
+		t.Helper()
 		pool := cloudtest.Database(t)
 		return postgres.NewKV(pool), createApp(t, pool, "one").ID, createApp(t, pool, "two").ID
 	})

@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -93,7 +92,7 @@ func TestMigrate_Away(t *testing.T) {
 		_, err := migrate(t, url)
 		wantCode(t, err, cloud.CodeUnavailable)
 	}
-	err := postgres.Migrate(context.Background(), "postgres://x:secret@h:port/", slog.New(slog.DiscardHandler))
+	err := postgres.Migrate(t.Context(), "postgres://x:secret@h:port/", slog.New(slog.DiscardHandler))
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v, want one without the password", err)
 	}

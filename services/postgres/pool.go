@@ -45,11 +45,9 @@ func NewPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.reset.Store(ptr(pool.Reset))
+	t.reset.Store(new(pool.Reset))
 	return pool, nil
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // parameters are the settings of a connection string.
 func parameters(url string) map[string]string {

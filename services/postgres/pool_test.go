@@ -12,7 +12,7 @@ func TestTrimmer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var resets atomic.Int32
 		tr := &trimmer{idle: 10 * time.Second}
-		tr.reset.Store(ptr(func() { resets.Add(1) }))
+		tr.reset.Store(new(func() { resets.Add(1) }))
 		step := func(d time.Duration, want int32) {
 			t.Helper()
 			time.Sleep(d)

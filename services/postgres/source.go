@@ -119,7 +119,7 @@ func (s *Source) scanRunnable(row pgx.CollectableRow) (r cloud.Runnable, err err
 func (s *Source) Watch(ctx context.Context, connected func(), changed func(appID string)) error {
 	err := s.watch(ctx, connected, changed)
 	if ctx.Err() != nil {
-		return nil
+		err = nil
 	}
 	return translate(err)
 }

@@ -58,6 +58,7 @@ func TestSource_Load(t *testing.T) {
 
 // watch runs Watch in the background and returns what it reports.
 func watch(t *testing.T, pool *pgxpool.Pool) (connected <-chan struct{}, changed <-chan string, ended <-chan error, cancel func()) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	a, b, c := make(chan struct{}, 1), make(chan string, 100), make(chan error, 1)

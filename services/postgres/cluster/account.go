@@ -48,16 +48,6 @@ func (a account) own(path string) error {
 	return os.Lchown(path, int(a.credential.Uid), int(a.credential.Gid))
 }
 
-// owns tells whether info is the account's.
-func (a account) owns(info os.FileInfo) bool {
-	uid := uint32(os.Geteuid())
-	if a.credential != nil {
-		uid = a.credential.Uid
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Uid == uid
-}
-
 // reaching returns a with what it takes to reach dir, which may lie below a
 // directory that is closed to the account, such as /root. A process that may
 // pass through every directory still cannot write where it does not own.

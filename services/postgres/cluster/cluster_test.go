@@ -212,7 +212,7 @@ func TestCluster_ServerKilled(t *testing.T) {
 		must(t, err)
 		before := ask(t, c, "SELECT pg_postmaster_start_time()::text")
 		must(t, syscall.Kill(c.PID(), syscall.SIGKILL))
-		for ask(t, c, "SELECT pg_postmaster_start_time()::text") == before { //nolint:revive // until the next one answers
+		for ask(t, c, "SELECT pg_postmaster_start_time()::text") == before { // until the next one answers
 		}
 		_ = conn.Close(t.Context())
 	}

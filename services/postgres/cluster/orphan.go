@@ -21,16 +21,16 @@ import (
 func stopOrphan(ctx context.Context, data string, logger *slog.Logger) error {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
-		return nil //nolint:nilerr // no file, no orphan
+		return nil // no file, no orphan
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
 	if err != nil || pid <= 1 {
-		return nil //nolint:nilerr // not a pid: PostgreSQL complains about it
+		return nil // not a pid: PostgreSQL complains about it
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return nil //nolint:nilerr // the process is gone
+		return nil // the process is gone
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if !isPostmaster(pid, data) {
