@@ -47,21 +47,18 @@ var shared = sync.OnceValues(func() (*cluster.Cluster, error) {
 // ended, in whatever way: its input ends then. The server, which the kernel
 // signals at the same moment, may take a little longer, hence the attempts.
 func removeAfterExit(dir string) error {
-	r, w, err := os.Pipe()
-	if err != nil {
+	var fds [2]int // the writing end stays open as long as this process
+	if err := syscall.Pipe2(fds[:], syscall.O_CLOEXEC); err != nil {
 		return err
 	}
+	r := os.NewFile(uintptr(fds[0]), "pipe")
+	defer func() { _ = r.Close() }()
 	cmd := exec.Command("/bin/sh", "-c", `cat; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; rm -rf "$1" && exit; done`, "sh", dir)
 	cmd.Stdin = r
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
-	_ = r.Close()
-	untilExit = w // never closed: the kernel does, at the end of this process
-	return err
+	return cmd.Start()
 }
-
-var untilExit *os.File
 
 var databases atomic.Int64
 

@@ -62,6 +62,7 @@ func FuzzCheckValue(f *testing.F) {
 }
 
 func inspect(t *testing.T, v any, text string) {
+	t.Helper()
 	switch v := v.(type) {
 	case string:
 		if strings.Contains(v, "\x00") || strings.Contains(v, "\uFFFD") && !strings.Contains(text, "\uFFFD") && !strings.Contains(strings.ToLower(text), `\ufffd`) {
