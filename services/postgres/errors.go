@@ -14,10 +14,13 @@ import (
 )
 
 var (
-	errAway = cloud.Errorf(cloud.CodeUnavailable, "the database does not answer; try again in a moment")
-	errFull = cloud.Errorf(cloud.CodeUnavailable, "the database's disk is full, so nothing can be saved; free some space")
-	errBusy = cloud.Errorf(cloud.CodeUnavailable, "the database is busy; try again in a moment")
-	errGone = cloud.Errorf(cloud.CodeNotFound, "the app does not exist any more")
+	errAway     = cloud.Errorf(cloud.CodeUnavailable, "the database does not answer; try again in a moment")
+	errFull     = cloud.Errorf(cloud.CodeUnavailable, "the database's disk is full, so nothing can be saved; free some space")
+	errBusy     = cloud.Errorf(cloud.CodeUnavailable, "the database is busy; try again in a moment")
+	errGone     = cloud.Errorf(cloud.CodeNotFound, "the app does not exist any more")
+	errRefused  = cloud.Errorf(cloud.CodeUnavailable, "the database refuses PiCloud; check the user, password, name and rights in its connection string")
+	errSchema   = cloud.Errorf(cloud.CodeUnavailable, "the database's schema is not the one this PiCloud needs; run `picloud migrate`")
+	errReadOnly = cloud.Errorf(cloud.CodeUnavailable, "the database takes no changes at the moment; try again when its primary is back")
 )
 
 // translate turns an error of the driver into a *cloud.Error, with the driver's
@@ -91,6 +94,12 @@ func translateState(e *pgconn.PgError) *cloud.Error {
 		return errAway
 	case "53200": // out_of_memory
 		return errBusy
+	case "28000", "28P01", "3D000", "42501": // invalid_authorization_specification, invalid_password, invalid_catalog_name, insufficient_privilege
+		return errRefused
+	case "42P01", "42703": // undefined_table, undefined_column
+		return errSchema
+	case "25006": // read_only_sql_transaction
+		return errReadOnly
 	case "54001": // statement_too_complex
 		return cloud.Errorf(cloud.CodeInvalid, "the input is nested too deeply")
 	}
