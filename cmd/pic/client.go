@@ -114,8 +114,7 @@ func (cl *client) missingApp(ctx context.Context, path string) string {
 	}
 	if inside != "" {
 		_, err := cl.call(ctx, "GET", api("apps", ref), nil)
-		var p *problem
-		if errors.As(err, &p) {
+		if p, ok := errors.AsType[*problem](err); ok {
 			return p.hint
 		}
 		return ""
@@ -197,8 +196,7 @@ type unreachable struct {
 
 func (e *unreachable) Error() string {
 	cause := e.cause
-	var wrapped *url.Error
-	if errors.As(cause, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](cause); ok {
 		cause = wrapped.Err
 	}
 	return fmt.Sprintf("cannot reach %s: %v", e.server, cause)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,17 +21,17 @@ func first(f cobra.CompletionFunc) cobra.CompletionFunc {
 	}
 }
 
-func (c *cli) completeApps(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return names(cmd, c, api("apps"), func(a app) string { return a.Slug })
+func (c *cli) completeApps(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+	return names(cmd, c, api("apps"), start, func(a app) string { return a.Slug })
 }
 
-func (c *cli) completeScripts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return names(cmd, c, api("apps", c.app, "scripts"), func(s script) string { return s.Name })
+func (c *cli) completeScripts(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+	return names(cmd, c, api("apps", c.app, "scripts"), start, func(s script) string { return s.Name })
 }
 
-// names are those of the items that the API lists at path; none if it cannot be
-// asked, as completion has nowhere to complain.
-func names[T any](cmd *cobra.Command, c *cli, path string, name func(T) string) ([]string, cobra.ShellCompDirective) {
+// names are those of the items that the API lists at path, if they begin with
+// start; none if it cannot be asked, as completion has nowhere to complain.
+func names[T any](cmd *cobra.Command, c *cli, path, start string, name func(T) string) ([]string, cobra.ShellCompDirective) {
 	cl, err := c.client()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -42,9 +43,11 @@ func names[T any](cmd *cobra.Command, c *cli, path string, name func(T) string) 
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	out := make([]string, len(found.Items))
-	for i, item := range found.Items {
-		out[i] = name(item)
+	var out []string
+	for _, item := range found.Items {
+		if strings.HasPrefix(name(item), start) {
+			out = append(out, name(item))
+		}
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -20,7 +20,8 @@ func (c *cli) deploy() *cobra.Command {
 		Long: `deploy saves scripts in the app and prints where they answer. All of them go live
 in one step, or none does.
 
-A file is one script, named after it. A folder with a package.json is one script,
+A file is one script, named after it, or after its folder if it is an index. A
+folder with a package.json is one script,
 named after the folder: the file that package.json's main names, or index.ts or
 index.js there or in src, with all it imports. Another folder is one script for
 each script file directly in it, without *.d.ts, *.test.*, *.spec.* and *.config.*.
@@ -143,8 +144,7 @@ func (c *cli) printDeployed(w io.Writer, d deployed) {
 
 // publicMessage is what an error of the cloud package says, without its code.
 func publicMessage(err error) string {
-	var e *cloud.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
 		return e.Message
 	}
 	return err.Error()

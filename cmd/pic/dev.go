@@ -93,8 +93,7 @@ func (d *devSession) run(ctx context.Context) error {
 	following := false
 	deploy := func() error {
 		names, err := d.deploy(ctx)
-		var build *buildError
-		if errors.As(err, &build) {
+		if _, ok := errors.AsType[*buildError](err); ok {
 			d.c.printError(err)
 			d.c.note("Waiting for a change.")
 			return nil

@@ -15,7 +15,12 @@ import (
 // printExecution shows one execution: a line of facts, its console lines, and
 // the error it ended with.
 func printExecution(w io.Writer, s styles, e execution) {
-	what := strings.TrimSpace(e.Method + " " + e.Path)
+	path, byID := strings.CutPrefix(e.Path, api("execute")+"/")
+	if byID {
+		_, rest, _ := strings.Cut(path, "/")
+		path = "/" + rest + " by id"
+	}
+	what := strings.TrimSpace(e.Method + " " + path)
 	if what == "" {
 		what = e.Trigger
 	}

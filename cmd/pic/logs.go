@@ -123,7 +123,8 @@ func (c *cli) sinceTime(s string) (time.Time, error) {
 const (
 	firstRetry = time.Second
 	lastRetry  = 30 * time.Second
-	seenKept   = 2000 // ids remembered to show nothing twice
+	silence    = 2 * time.Minute // the server is heard every 25 s
+	seenKept   = 2000            // ids remembered to show nothing twice
 )
 
 // follow prints the past executions that q selects and then each new one, until
@@ -172,6 +173,11 @@ type tail struct {
 // once follows over one connection until it ends.
 func (t *tail) once(ctx context.Context) error {
 	t.live = false
+	// A connection can be dead without an end, after a laptop's sleep.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dead := time.AfterFunc(silence, cancel)
+	defer dead.Stop()
 	path := api("apps", t.c.app, "executions:tail")
 	if t.q.script != "" {
 		path += "?" + url.Values{"script": {t.q.script}}.Encode()
@@ -195,12 +201,27 @@ func (t *tail) once(ctx context.Context) error {
 		t.connected()
 		t.connected = nil
 	}
-	return readEvents(res.Body, func(e event) error {
+	alive := func() { dead.Reset(silence) }
+	return readEvents(&heard{res.Body, alive}, func(e event) error {
 		if e.name != "execution" {
 			return nil
 		}
 		return t.print(e.data)
 	})
+}
+
+// heard calls got after each read that brought something.
+type heard struct {
+	io.Reader
+	got func()
+}
+
+func (h *heard) Read(p []byte) (int, error) {
+	n, err := h.Reader.Read(p)
+	if n > 0 {
+		h.got()
+	}
+	return n, err
 }
 
 // past prints what ran before the first connection, or since the one before.

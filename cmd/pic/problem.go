@@ -75,8 +75,7 @@ func (e *buildError) Unwrap() error { return e.cause }
 
 // hint is the next step after err; "" if there is none to offer.
 func hint(err error) string {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p.next()
 	}
 	var away *unreachable
@@ -125,8 +124,7 @@ func (c *cli) printError(err error) {
 		return
 	}
 	s := c.styles(c.err)
-	var build *buildError
-	if errors.As(err, &build) {
+	if build, ok := errors.AsType[*buildError](err); ok {
 		for _, d := range build.diagnostics {
 			_, _ = fmt.Fprint(c.err, diagnostic(s, d))
 		}

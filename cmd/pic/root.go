@@ -67,8 +67,7 @@ func run(ctx context.Context, sys system, args []string) int {
 		return exitFailure
 	}
 	c.printError(err)
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if _, ok := errors.AsType[*usageError](err); ok {
 		if c.output != "json" {
 			fmt.Fprintf(c.err, "See %s --help.\n", cmd.CommandPath())
 		}

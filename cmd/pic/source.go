@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/javascript/bundle"
@@ -38,6 +39,10 @@ func readSources(path, name string) (sources, error) {
 	}
 	s := sources{files: map[string]string{}}
 	if !info.IsDir() {
+		stem := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		if err := cloud.CheckScriptName(stem); name == "" && err != nil {
+			return sources{}, usagef("a script cannot be named after %s: %s; choose a name with --name", path, publicMessage(err))
+		}
 		return s, s.addFile(path, name)
 	}
 	entry, err := appEntry(path)

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -7,9 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
-	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -21,35 +22,60 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pic": main})
 }
 
-// TestScripts runs the txtar scripts, each the specification of one behaviour,
+// testServer is the real server that the tests of a run share.
+type testServer struct {
+	*cloudtest.Dev
+	client *client
+	apps   atomic.Int32
+}
+
+// newApp makes an app for one test and returns it.
+func (s *testServer) newApp(t testing.TB) app {
+	t.Helper()
+	in := map[string]string{"slug": fmt.Sprintf("test-%d", s.apps.Add(1))}
+	made, _, err := fetch[app](t.Context(), s.client, "POST", api("apps"), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+// env is the environment of one who works in the app.
+func (s *testServer) env(a app) map[string]string {
+	return map[string]string{"PICLOUD_URL": s.URL, "PICLOUD_TOKEN": s.Token, "PICLOUD_APP": a.Slug}
+}
+
+// TestPic runs pic against a real server.
+func TestPic(t *testing.T) {
+	t.Parallel()
+	dev := cloudtest.StartDev(t)
+	s := &testServer{Dev: dev, client: newClient(server{url: dev.URL, token: dev.Token})}
+	t.Cleanup(s.client.close)
+	t.Run("scripts", s.testScripts)
+	t.Run("dev deploys again on each change", s.testDev)
+	t.Run("dev watches all files of an app", s.testDevApp)
+	t.Run("dev leaves nothing running", s.testDevEnd)
+	t.Run("logs -f shows what runs from now on", s.testFollow)
+}
+
+// testScripts runs the txtar scripts, each the specification of one behaviour,
 // against one real server. Each script has an app of its own, which $PICLOUD_APP
 // names, and is logged in by $PICLOUD_TOKEN. Beside testscript's commands:
 //
 //	http METHOD URL [BODY]   sends a request; names under .localhost reach this machine
 //	mode FILE MODE           checks a file's permissions
-func TestScripts(t *testing.T) {
-	t.Parallel()
-	dev := cloudtest.StartDev(t)
-	notInSlug := regexp.MustCompile(`[^a-z0-9]+`)
+func (s *testServer) testScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			_, name, _ := strings.Cut(env.T().(testing.TB).Name(), "/")
-			slug := strings.Trim(notInSlug.ReplaceAllString(strings.ToLower(name), "-"), "-")
-			cl := newClient(server{url: dev.URL, token: dev.Token})
-			defer cl.close()
-			in := map[string]string{"slug": slug}
-			made, _, err := fetch[app](t.Context(), cl, "POST", api("apps"), in)
-			if err != nil {
-				return err
+			a := s.newApp(t)
+			for name, value := range s.env(a) {
+				env.Setenv(name, value)
 			}
-			env.Setenv("PICLOUD_URL", dev.URL)
-			env.Setenv("PICLOUD_TOKEN", dev.Token)
-			env.Setenv("PICLOUD_APP", slug)
-			env.Setenv("APP_URL", strings.TrimSuffix(made.URL, "/"))
-			env.Setenv("DATA", dev.Dir)
+			env.Setenv("APP_URL", strings.TrimSuffix(a.URL, "/"))
+			env.Setenv("DATA", s.Dir)
 			env.Setenv("XDG_CONFIG_HOME", env.WorkDir+"/config")
 			env.Setenv("HOME", env.WorkDir)
 			return nil
@@ -101,7 +127,7 @@ func modeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	info, err := os.Stat(ts.MkAbs(args[0]))
 	ts.Check(err)
-	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[1] && runtime.GOOS != "windows" {
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[1] {
 		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
 	}
 }
