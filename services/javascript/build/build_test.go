@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -27,9 +28,9 @@ func modules(sources ...cloud.Source) map[string]cloud.Source {
 
 func mustBuild(t *testing.T, entry cloud.Source, mods map[string]cloud.Source) cloud.Build {
 	t.Helper()
-	b, err := build.New(build.Config{}).Build(context.Background(), entry, mods)
+	b, err := build.New(build.Config{}).Build(t.Context(), entry, mods)
 	if err != nil {
-		t.Fatalf("%v\n%+v", err, err.(*cloud.Error).Details)
+		t.Fatalf("%#v", err)
 	}
 	return b
 }
@@ -255,7 +256,7 @@ func TestBuild_Hash(t *testing.T) {
 func TestBuild_RefusesNamesAndLanguages(t *testing.T) {
 	t.Parallel()
 	for _, s := range []cloud.Source{{Name: "main", Language: "rust"}, {Name: "main", Language: "js\xf6"}, {Name: "../main"}, {}} {
-		if _, err := build.New(build.Config{}).Build(context.Background(), s, nil); cloud.CodeOf(err) != cloud.CodeInvalid {
+		if _, err := build.New(build.Config{}).Build(t.Context(), s, nil); cloud.CodeOf(err) != cloud.CodeInvalid {
 			t.Errorf("%+v: %v, want CodeInvalid", s, err)
 		}
 	}
@@ -265,15 +266,15 @@ func TestBuild_Stops(t *testing.T) {
 	t.Parallel()
 	t.Run("when the context ends", func(t *testing.T) {
 		t.Parallel()
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := build.New(build.Config{}).Build(ctx, source("main", cloud.JavaScript, `export default 1`), nil); err != context.Canceled {
+		if _, err := build.New(build.Config{}).Build(ctx, source("main", cloud.JavaScript, `export default 1`), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want context.Canceled", err)
 		}
 	})
 	t.Run("after the timeout", func(t *testing.T) {
 		t.Parallel()
-		_, err := build.New(build.Config{Timeout: time.Nanosecond}).Build(context.Background(), source("main", cloud.JavaScript, `export default 1`), nil)
+		_, err := build.New(build.Config{Timeout: time.Nanosecond}).Build(t.Context(), source("main", cloud.JavaScript, `export default 1`), nil)
 		if cloud.CodeOf(err) != cloud.CodeLimit {
 			t.Errorf("got %v, want CodeLimit", err)
 		}

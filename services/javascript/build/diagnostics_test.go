@@ -1,7 +1,6 @@
 package build_test
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -16,7 +15,7 @@ import (
 
 func diagnostics(t *testing.T, entry cloud.Source, mods map[string]cloud.Source) []cloud.Diagnostic {
 	t.Helper()
-	_, err := build.New(build.Config{}).Build(context.Background(), entry, mods)
+	_, err := build.New(build.Config{}).Build(t.Context(), entry, mods)
 	var e *cloud.Error
 	if !errors.As(err, &e) || e.Code != cloud.CodeBuildFailed {
 		t.Fatalf("got %v, want CodeBuildFailed", err)

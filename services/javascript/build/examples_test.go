@@ -1,7 +1,6 @@
 package build_test
 
 import (
-	"context"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -179,7 +178,7 @@ func TestBuild_KeepsClassFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := build.New(build.Config{}).Build(context.Background(), src, nil)
+	b, err := build.New(build.Config{}).Build(t.Context(), src, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

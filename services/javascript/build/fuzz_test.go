@@ -1,7 +1,6 @@
 package build_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 
@@ -40,7 +39,7 @@ func FuzzBuild(f *testing.F) {
 		if len(text) > 4<<10 {
 			t.Skip("the parsers' stack is bounded by a process of its own, not here")
 		}
-		out, err := b.Build(context.Background(), source("main", languages[int(language)%len(languages)], text), mods)
+		out, err := b.Build(t.Context(), source("main", languages[int(language)%len(languages)], text), mods)
 		if err != nil {
 			var e *cloud.Error
 			if !errors.As(err, &e) || e.Code != cloud.CodeBuildFailed {

@@ -36,7 +36,7 @@ var (
 // rephrase puts esbuild's words about a missing export into the user's terms.
 // A message that it does not recognise stays as it is.
 func (s *sources) rephrase(text string) string {
-	file, name := "", ""
+	var file, name string
 	if m := noExport.FindStringSubmatch(text); m != nil {
 		file, name = m[1], m[2]
 	} else if m := undefinedExport.FindStringSubmatch(text); m != nil {

@@ -47,7 +47,7 @@ func findPattern(program *ast.Program, offset int) (*ast.ArrayPattern, int) {
 				return nil, 0
 			}
 			seen[v.Interface()] = true
-			if pattern, ok := v.Interface().(*ast.ArrayPattern); ok {
+			if pattern, ok := reflect.TypeAssert[*ast.ArrayPattern](v); ok {
 				for i, element := range pattern.Elements {
 					if bad, ok := element.(*ast.BadExpression); ok && int(bad.From)-1 == offset {
 						return pattern, i

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ const (
 	processStack = 256 << 20 // bytes of one goroutine's stack, then the process ends
 	processData  = 1 << 30   // bytes of memory
 )
+
+// exhausted are the signs of a process that hit its bounds.
+var exhausted = []string{"stack overflow", "out of memory", "cannot allocate memory", "failed to allocate"}
 
 // Serve carries out the one build that it reads from r and writes the outcome to
 // w. It is for the program that Config.Command names, which does nothing else:
@@ -79,7 +83,7 @@ func (b *Builder) delegate(ctx context.Context, entry cloud.Source, modules map[
 	}
 	if err != nil {
 		text := complaint.String()
-		if strings.Contains(text, "stack overflow") || strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory") {
+		if slices.ContainsFunc(exhausted, func(sign string) bool { return strings.Contains(text, sign) }) {
 			return cloud.Build{}, diagnostic.Whole(fileName(entry), "the source is nested too deeply, or too large, to be built")
 		}
 		return cloud.Build{}, cloud.Errorf(cloud.CodeInternal, "the build of %s broke down", entry.Name).Because(fmt.Errorf("%w: %s", err, text))

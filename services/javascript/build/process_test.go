@@ -44,8 +44,8 @@ func TestBuild_InAProcess(t *testing.T) {
 		"export default \n(;",
 	} {
 		entry := source("main", cloud.JavaScript, text)
-		want, wantErr := here.Build(context.Background(), entry, mods)
-		got, gotErr := there.Build(context.Background(), entry, mods)
+		want, wantErr := here.Build(t.Context(), entry, mods)
+		got, gotErr := there.Build(t.Context(), entry, mods)
 		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(gotErr, wantErr) {
 			t.Errorf("%q: %+v, %#v in a process; %+v, %#v here", text, got, gotErr, want, wantErr)
 		}
@@ -62,7 +62,7 @@ func TestBuild_SurvivesDeepNesting(t *testing.T) {
 		"export default " + strings.Repeat("-+", 500_000) + "1",
 		"export default " + strings.Repeat("a=>", 500_000) + "1",
 	} {
-		_, err := b.Build(context.Background(), source("main", cloud.TypeScript, text), nil)
+		_, err := b.Build(t.Context(), source("main", cloud.TypeScript, text), nil)
 		if cloud.CodeOf(err) != cloud.CodeBuildFailed || !strings.Contains(err.Error(), "nested too deeply") {
 			t.Errorf("%.30s…: %v, want CodeBuildFailed that says so", text, err)
 		}
@@ -71,11 +71,11 @@ func TestBuild_SurvivesDeepNesting(t *testing.T) {
 
 func TestBuild_EndsItsProcess(t *testing.T) {
 	t.Parallel()
-	_, err := delegating(t, time.Nanosecond).Build(context.Background(), source("main", cloud.JavaScript, "export default 1"), nil)
+	_, err := delegating(t, time.Nanosecond).Build(t.Context(), source("main", cloud.JavaScript, "export default 1"), nil)
 	if cloud.CodeOf(err) != cloud.CodeLimit {
 		t.Errorf("after the timeout: %v, want CodeLimit", err)
 	}
-	_, err = build.New(build.Config{Command: []string{"/nonexistent"}}).Build(context.Background(), source("main", cloud.JavaScript, "export default 1"), nil)
+	_, err = build.New(build.Config{Command: []string{"/nonexistent"}}).Build(t.Context(), source("main", cloud.JavaScript, "export default 1"), nil)
 	if cloud.CodeOf(err) != cloud.CodeInternal {
 		t.Errorf("without a program: %v, want CodeInternal", err)
 	}
@@ -84,7 +84,7 @@ func TestBuild_EndsItsProcess(t *testing.T) {
 func TestServe_RefusesGarbage(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	if err := build.Serve(context.Background(), strings.NewReader("{"), &out); err == nil || out.Len() > 0 {
+	if err := build.Serve(t.Context(), strings.NewReader("{"), &out); err == nil || out.Len() > 0 {
 		t.Errorf("error %v, output %q; want an error and no output", err, out.String())
 	}
 }

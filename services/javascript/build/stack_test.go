@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,7 +26,8 @@ func stackOf(t *testing.T, b cloud.Build) string {
 	}
 	v, err := call(goja.Undefined())
 	var thrown goja.Value
-	if exception, ok := err.(*goja.Exception); ok {
+	var exception *goja.Exception
+	if errors.As(err, &exception) {
 		thrown = exception.Value()
 	} else if p, ok := v.Export().(*goja.Promise); ok {
 		thrown = p.Result()

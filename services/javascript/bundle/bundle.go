@@ -115,8 +115,7 @@ func scriptName(file string) (string, error) {
 		name = filepath.Base(filepath.Dir(file))
 	}
 	if err := cloud.CheckScriptName(name); err != nil {
-		var e *cloud.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*cloud.Error](err); ok {
 			return "", cloud.Invalid("file", "%s gives the script a name that it cannot have: %s", base, e.Message)
 		}
 		return "", err

@@ -3,6 +3,7 @@ package diagnostic
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -20,11 +21,8 @@ const maxLine = 240 // characters of a source line; more of a minified one tells
 // a location the diagnostic is about the first character of file.
 func FromMessage(m api.Message, file string) cloud.Diagnostic {
 	text := m.Text
-	for _, n := range m.Notes {
-		if n.Location == nil && n.Text != "" {
-			text += " (" + strings.TrimSuffix(n.Text, ".") + ")"
-			break
-		}
+	if i := slices.IndexFunc(m.Notes, func(n api.Note) bool { return n.Location == nil && n.Text != "" }); i >= 0 {
+		text += " (" + strings.TrimSuffix(m.Notes[i].Text, ".") + ")"
 	}
 	d := cloud.Diagnostic{File: file, Line: 1, Column: 1, Message: text}
 	if l := m.Location; l != nil {

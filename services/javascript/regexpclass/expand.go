@@ -113,7 +113,7 @@ func (e *expander) plainClass() error {
 	return nil
 }
 
-var errRange = errors.New("Invalid character class: a property escape cannot be the end of a range")
+var errRange = errors.New("invalid character class: a property escape cannot be the end of a range")
 
 func isPropertyEscape(s string) bool {
 	return strings.HasPrefix(s, `\p`) || strings.HasPrefix(s, `\P`)
@@ -125,7 +125,7 @@ func (e *expander) propertyEscape() (set, error) {
 	body, ok := strings.CutPrefix(e.rest[2:], "{")
 	end := strings.IndexByte(body, '}')
 	if !ok || end < 0 {
-		return nil, errors.New("Invalid property name in a regular expression")
+		return nil, errors.New("invalid property name in a regular expression")
 	}
 	s, err := property(body[:end])
 	if err != nil {
@@ -187,25 +187,25 @@ const maxClassDepth = 100
 // class reads a class of the flag v behind its opening bracket.
 func (e *expander) class(depth int) (operand, error) {
 	if depth > maxClassDepth {
-		return operand{}, errors.New("Invalid character class: it is nested too deeply")
+		return operand{}, errors.New("invalid character class: it is nested too deeply")
 	}
 	negated := false
 	if rest, ok := strings.CutPrefix(e.rest, "^"); ok {
 		negated, e.rest = true, rest
 	}
 	var result operand
-	combine := operand.union
+	var combine func(operand, operand) operand
 	for first := true; ; first = false {
 		switch {
 		case e.rest == "":
-			return operand{}, errors.New("Unterminated character class")
+			return operand{}, errors.New("unterminated character class")
 		case e.rest[0] == ']':
 			e.rest = e.rest[1:]
 			if !negated {
 				return result, nil
 			}
 			if len(result.strings) > 0 {
-				return operand{}, errors.New("Negated character class may contain strings")
+				return operand{}, errors.New("negated character class may contain strings")
 			}
 			return operand{chars: result.chars.complement()}, nil
 		case !first && strings.HasPrefix(e.rest, "--"):
@@ -255,7 +255,7 @@ func (e *expander) classOperand(depth int) (operand, error) {
 		return operand{}, err
 	}
 	if high < low {
-		return operand{}, errors.New("Range out of order in character class")
+		return operand{}, errors.New("range out of order in character class")
 	}
 	return operand{chars: set{{low, high}}}, nil
 }
@@ -290,7 +290,7 @@ func (e *expander) quoted(body string) (operand, error) {
 			word = append(word, r)
 		}
 	}
-	return operand{}, errors.New("Invalid escape: \\q{ without its }")
+	return operand{}, errors.New("invalid escape: \\q{ without its }")
 }
 
 var classEscapes = map[byte]set{}
@@ -308,12 +308,12 @@ func init() {
 // character reads one character of a class of the flag v, escaped or not.
 func (e *expander) character() (rune, error) {
 	if e.rest == "" {
-		return 0, errors.New("Unterminated character class")
+		return 0, errors.New("unterminated character class")
 	}
 	if e.rest[0] != '\\' {
 		r, size := utf8.DecodeRuneInString(e.rest)
 		if strings.ContainsRune("()[]{}/-|", r) {
-			return 0, fmt.Errorf("Invalid character %q in a character class", r)
+			return 0, fmt.Errorf("invalid character %q in a character class", r)
 		}
 		e.rest = e.rest[size:]
 		return r, nil
@@ -355,7 +355,7 @@ func (e *expander) character() (rune, error) {
 			return c, nil
 		}
 	}
-	return 0, fmt.Errorf("Invalid escape \\%c in a character class", c)
+	return 0, fmt.Errorf("invalid escape \\%c in a character class", c)
 }
 
 func (e *expander) unicodeEscape() (rune, error) {
@@ -366,11 +366,11 @@ func (e *expander) unicodeEscape() (rune, error) {
 				return rune(n), nil
 			}
 		}
-		return 0, errors.New("Invalid Unicode escape")
+		return 0, errors.New("invalid Unicode escape")
 	}
 	r, ok := e.hex(4)
 	if !ok {
-		return 0, errors.New("Invalid Unicode escape")
+		return 0, errors.New("invalid Unicode escape")
 	}
 	if r >= 0xd800 && r < 0xdc00 {
 		before := e.rest

@@ -80,7 +80,7 @@ func lookUp(expression string) (set, error) {
 }
 
 func unknown(expression string) error {
-	return fmt.Errorf("Invalid property name %q in a regular expression", expression)
+	return fmt.Errorf("invalid property name %q in a regular expression", expression)
 }
 
 // category is the set of a General_Category value under its short or long name.
