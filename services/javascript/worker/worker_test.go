@@ -1,14 +1,19 @@
 package worker
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/executor/wire"
 )
 
@@ -138,4 +143,263 @@ func BenchmarkServe(b *testing.B) {
 			}
 		}
 	}
+}
+
+// outcome is all that came back for one execution.
+type outcome struct {
+	head  wire.Response
+	body  []byte
+	calls []wire.HostCall
+	lines []wire.Log
+	ended bool // ResponseEnd came
+	end   wire.End
+}
+
+// collect reads frames until the execution ends. answer gives the frames to send
+// back for one; it may be nil.
+func (s *server) collect(id uint32, answer func(wire.Frame) []byte) (o outcome) {
+	s.t.Helper()
+	for {
+		f := s.read()
+		if f.ID != id {
+			s.t.Fatalf("frame %+v of another execution", f)
+		}
+		var err error
+		switch f.Type {
+		case wire.TypeResponse:
+			o.head, err = wire.ParseResponse(f.Payload)
+		case wire.TypeResponseBody:
+			o.body = append(o.body, f.Payload...)
+		case wire.TypeResponseEnd:
+			o.ended = true
+		case wire.TypeHostCall:
+			var c wire.HostCall
+			c, err = wire.ParseHostCall(f.Payload)
+			o.calls = append(o.calls, c)
+		case wire.TypeLog:
+			var l wire.Log
+			l, err = wire.ParseLog(f.Payload)
+			o.lines = append(o.lines, l)
+		case wire.TypeEnd:
+			o.end, err = wire.ParseEnd(f.Payload)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return o
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if answer != nil {
+			if b := answer(f); len(b) > 0 {
+				s.write(b)
+			}
+		}
+	}
+}
+
+func TestServe_HostCalls(t *testing.T) {
+	s := serve(t, Config{})
+	s.load(1, `const c = picloud.kv.collection("c"); return {default: {fetch: async () => { console.warn("asking"); return await c.get("k") }}}`)
+	s.write(wire.Append(nil, wire.TypeStart, 5, startOf(1).Append(nil)))
+	o := s.collect(5, func(f wire.Frame) []byte {
+		if f.Type != wire.TypeHostCall {
+			return nil
+		}
+		return wire.Append(nil, wire.TypeHostResult, 5, wire.HostResult{Call: 1, Value: []byte(`{"a":1}`)}.Append(nil))
+	})
+	if string(o.body) != `{"a":1}` || !o.ended || o.end.Code != "" || len(o.calls) != 1 || string(o.calls[0].Args) != `["c","k"]` {
+		t.Errorf("got %+v", o)
+	}
+	if len(o.lines) != 1 || o.lines[0] != (wire.Log{Level: "warn", Text: "asking"}) {
+		t.Errorf("lines %+v", o.lines)
+	}
+}
+
+func TestServe_StreamsBothWays(t *testing.T) {
+	s := serve(t, Config{})
+	s.load(1, `return {default: {fetch: (request) => new Response(request.body)}}`)
+	start := startOf(1)
+	start.Method, start.BodyLength = "POST", -1
+	s.write(wire.Append(nil, wire.TypeStart, 1, start.Append(nil)))
+	const total = 3 << 20
+	chunk := bytes.Repeat([]byte("x"), wire.MaxChunk)
+	sent, credit := 0, wire.InitialCredit
+	send := func() (b []byte) {
+		for sent < total && credit >= len(chunk) {
+			b = wire.Append(b, wire.TypeBody, 1, chunk)
+			sent += len(chunk)
+			credit -= len(chunk)
+			if sent == total {
+				b = wire.Append(b, wire.TypeBodyEnd, 1, nil)
+			}
+		}
+		return b
+	}
+	s.write(send())
+	unread := 0
+	o := s.collect(1, func(f wire.Frame) []byte {
+		switch f.Type {
+		case wire.TypeBodyCredit:
+			n, err := wire.ParseCredit(f.Payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			credit += int(n)
+			return send()
+		case wire.TypeResponseBody:
+			if unread += len(f.Payload); unread > wire.InitialCredit {
+				t.Fatalf("%d bytes came on a credit of %d", unread, wire.InitialCredit)
+			}
+			if unread >= wire.InitialCredit/2 {
+				n := unread
+				unread = 0
+				return wire.Append(nil, wire.TypeCredit, 1, wire.AppendCredit(nil, uint32(n)))
+			}
+		}
+		return nil
+	})
+	if len(o.body) != total || !o.ended || o.end.Code != "" {
+		t.Errorf("body of %d, ended %v, end %+v %+v", len(o.body), o.ended, o.end, o.end.Error)
+	}
+}
+
+// A worker keeps one slow execution from holding up others.
+func TestServe_Concurrent(t *testing.T) {
+	s := serve(t, Config{})
+	s.load(1, `const c = picloud.kv.collection("c"); return {default: {fetch: async (q) => q.url.endsWith("slow") ? c.get("k") : "fast"}}`)
+	slow := startOf(1)
+	slow.URL = "http://localhost/slow"
+	s.write(wire.Append(nil, wire.TypeStart, 1, slow.Append(nil)))
+	if f := s.read(); f.Type != wire.TypeHostCall || f.ID != 1 {
+		t.Fatalf("frame %+v", f)
+	}
+	s.write(wire.Append(nil, wire.TypeStart, 2, startOf(1).Append(nil)))
+	if o := s.collect(2, nil); string(o.body) != "fast" {
+		t.Errorf("got %+v", o)
+	}
+	s.write(wire.Append(nil, wire.TypeHostResult, 1, wire.HostResult{Call: 1, Value: []byte(`"slow"`)}.Append(nil)))
+	if o := s.collect(1, nil); string(o.body) != "slow" {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestServe_Cancel(t *testing.T) {
+	s := serve(t, Config{})
+	s.load(1, `const c = picloud.kv.collection("c"); return {default: {fetch: () => c.get("k")}}`)
+	s.write(wire.Append(nil, wire.TypeStart, 1, startOf(1).Append(nil)))
+	o := s.collect(1, func(f wire.Frame) []byte {
+		if f.Type != wire.TypeHostCall {
+			return nil
+		}
+		return wire.Append(nil, wire.TypeCancel, 1, nil)
+	})
+	if o.end.Code != string(cloud.CodeTimeout) || o.ended {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestServe_UnknownProgram(t *testing.T) {
+	s := serve(t, Config{})
+	s.load(1, `return {}`)
+	s.write(wire.Append(nil, wire.TypeUnload, 1, nil))
+	s.write(wire.Append(nil, wire.TypeStart, 1, startOf(1).Append(nil)))
+	if o := s.collect(1, nil); o.end.Code != string(cloud.CodeInternal) {
+		t.Errorf("got %+v", o)
+	}
+}
+
+func TestServe_Memory(t *testing.T) {
+	s := serve(t, Config{Memory: 32 << 20})
+	s.load(1, `const a = []; return {default: {fetch: (q) => { if (q.url.endsWith("test")) return "fine"; for (;;) a.push({a: 1}) }}}`)
+	greedy := startOf(1)
+	greedy.URL = "http://localhost/greedy"
+	greedy.CPU, greedy.Wall = 60*time.Second, 60*time.Second
+	s.write(wire.Append(nil, wire.TypeStart, 1, greedy.Append(nil)))
+	if o := s.collect(1, nil); o.end.Code != string(cloud.CodeMemory) {
+		t.Errorf("got %+v %+v", o.end, o.end.Error)
+	}
+	s.write(wire.Append(nil, wire.TypeStart, 2, startOf(1).Append(nil)))
+	if o := s.collect(2, nil); string(o.body) != "fine" {
+		t.Errorf("afterwards %+v %+v", o.end, o.end.Error)
+	}
+}
+
+// A native loop does not see the interrupt: the worker reports the execution and
+// asks to be ended.
+func TestServe_Stuck(t *testing.T) {
+	stuck := make(chan struct{})
+	s := serve(t, Config{Grace: time.Millisecond, Stuck: func() { close(stuck) }})
+	// The comparison of two long equal strings built apart goes on for a while;
+	// many of them in one native sort outlast the limit.
+	s.load(1, `return {default: {fetch: () => { const a = new Float64Array(4e6); for (let i = 0; i < 1000; i++) a[i] = Math.random(); for (;;) a.map(Number).sort() }}}`)
+	start := startOf(1)
+	start.CPU = 20 * time.Millisecond
+	s.write(wire.Append(nil, wire.TypeStart, 1, start.Append(nil)))
+	if o := s.collect(1, nil); o.end.Code != string(cloud.CodeCPU) {
+		t.Errorf("got %+v %+v", o.end, o.end.Error)
+	}
+	select {
+	case <-stuck:
+	default:
+		// It ended by the interrupt after all, or is about to be reported.
+	}
+}
+
+func TestServe_Malformed(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"a type of the worker": wire.Append(nil, wire.TypeEnd, 1, nil),
+		"a bad Start":          wire.Append(nil, wire.TypeStart, 1, []byte{1, 2}),
+		"a bad length":         {0, 0, 0, 1, 1},
+		"a bad env":            wire.Append(nil, wire.TypeEnv, 0, []byte("[]")),
+		"a cut frame":          {0, 0, 0, 9, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := socketpair(t)
+			served := make(chan error, 1)
+			go func() { served <- Serve(theirs, Config{}) }()
+			if _, err := ours.Write(frame); err != nil {
+				t.Fatal(err)
+			}
+			if uc, ok := ours.(*net.UnixConn); ok {
+				_ = uc.CloseWrite()
+			}
+			if err := <-served; err == nil {
+				t.Error("Serve took it")
+			}
+			ours.Close()
+		})
+	}
+}
+
+func FuzzServe(f *testing.F) {
+	load := wire.Append(nil, wire.TypeLoad, 1, wire.Load{Name: "t", Hash: "h", Code: `async () => ({default: () => "x"})`}.Append(nil))
+	start := startOf(1)
+	start.Wall, start.CPU = 50*time.Millisecond, 20*time.Millisecond
+	f.Add(wire.Append(load, wire.TypeStart, 1, start.Append(nil)))
+	f.Add(wire.Append(nil, wire.TypeHostResult, 1, wire.HostResult{Call: 1, Value: []byte("1")}.Append(nil)))
+	f.Add(wire.Append(wire.Append(load, wire.TypeStart, 1, start.Append(nil)), wire.TypeCancel, 1, nil))
+	f.Add([]byte{0, 0, 0, 5, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, input []byte) {
+		// A Start that the fuzzer made could run for hours: that is allowed, and
+		// Serve ends it when the socket closes.
+		ours, theirs := socketpair(t)
+		served := make(chan error, 1)
+		go func() { served <- Serve(theirs, Config{Stuck: func() {}}) }()
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			_, _ = io.Copy(io.Discard, ours)
+		}()
+		_, _ = ours.Write(input)
+		if uc, ok := ours.(*net.UnixConn); ok {
+			_ = uc.CloseWrite()
+		}
+		err := <-served
+		if err != nil && !errors.Is(err, wire.ErrMalformed) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("Serve: %v", err)
+		}
+		ours.Close()
+		<-drained
+	})
 }
