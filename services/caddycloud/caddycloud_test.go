@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
 	"github.com/picloud/picloud/services/manager"
+	"github.com/picloud/picloud/services/postgres/cluster"
 )
 
 // server is Caddy in this process, of which there can be one at a time.
@@ -34,7 +36,13 @@ type server struct {
 
 func start(t *testing.T) *server {
 	t.Helper()
-	s := &server{t: t, database: cloudtest.URL(t), token: filepath.Join(t.TempDir(), "owner-token")}
+	return startOn(t, cloudtest.URL(t))
+}
+
+// startOn starts the server on a database that may be empty.
+func startOn(t *testing.T, database string) *server {
+	t.Helper()
+	s := &server{t: t, database: database, token: filepath.Join(t.TempDir(), "owner-token")}
 	if err := caddycloud.Prepare(t.Context(), s.database, s.token, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +223,69 @@ func TestChange_OfAnotherProcess(t *testing.T) {
 	}
 	save("after the loss")
 	s.eventually("/changed", "after the loss")
+}
+
+// TestDatabaseAway shows what visitors get while the database is gone, and that
+// the server goes on by itself when it is back.
+func TestDatabaseAway(t *testing.T) {
+	dir, err := os.MkdirTemp("", "picloud-away-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	run := func() *cluster.Cluster {
+		c, err := cluster.Start(t.Context(), cluster.Config{Dir: filepath.Join(dir, "postgres"), Logger: slog.New(slog.DiscardHandler), Volatile: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Stop() })
+		return c
+	}
+	database := run()
+	s := startOn(t, database.URL())
+	s.deploy("count", `import { kv } from "picloud"; export default async () => (await kv.collection("c").increment("n")) + "";`)
+	s.eventually("/count", "1")
+
+	if err := database.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := s.do(http.MethodGet, "/hello", ""); status != http.StatusServiceUnavailable && status != http.StatusOK {
+		t.Errorf("a script without data: %d %s", status, body)
+	}
+	for _, path := range []string{"/count", "/api/v1/apps"} {
+		res := s.send(http.MethodGet, path, "")
+		body, _ := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" || !strings.Contains(string(body), `"unavailable"`) {
+			t.Errorf("%s: %s, Retry-After %q, %s", path, res.Status, res.Header.Get("Retry-After"), body)
+		}
+	}
+	if anonymous, err := http.Get(s.url + "/hello"); err != nil || anonymous.StatusCode != http.StatusOK {
+		t.Errorf("a script without data, for a stranger: %v %v", anonymous, err)
+	} else {
+		_ = anonymous.Body.Close()
+	}
+
+	run()
+	s.eventually("/count", "2")
+	s.deploy("fresh", `export default () => "fresh";`)
+	s.eventually("/fresh", "fresh")
+}
+
+// TestDatabaseAway_AtStart shows that a server may start before its database.
+func TestDatabaseAway_AtStart(t *testing.T) {
+	s := start(t)
+	missing := strings.Replace(s.database, "/test_", "/no_test_", 1)
+	services := another(t, missing)
+	services.Start()
+	r := httptest.NewRequest(http.MethodGet, "http://localhost/hello", nil)
+	w := httptest.NewRecorder()
+	if err := services.Dispatcher.ServeHTTP(w, r, nil); err != nil {
+		t.Fatal(err)
+	}
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
 }
 
 // another opens the services as a second process would.
