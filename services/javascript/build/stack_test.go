@@ -26,8 +26,7 @@ func stackOf(t *testing.T, b cloud.Build) string {
 	}
 	v, err := call(goja.Undefined())
 	var thrown goja.Value
-	var exception *goja.Exception
-	if errors.As(err, &exception) {
+	if exception, ok := errors.AsType[*goja.Exception](err); ok {
 		thrown = exception.Value()
 	} else if p, ok := v.Export().(*goja.Promise); ok {
 		thrown = p.Result()
