@@ -29,7 +29,12 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == "server" {
 		lonelyServer()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if workerDir != "" {
+			_ = os.RemoveAll(workerDir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // fake is a worker for tests: it speaks the protocol, or breaks it as it is

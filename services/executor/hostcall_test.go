@@ -27,7 +27,7 @@ func TestExecutor_serveCall(t *testing.T) {
 		{"kv.set", `["c","k",{"a":"<b>"},{}]`, `{"version":1}`},
 		{"kv.set", `["c","k",null,{"if_version":1}]`, `{"version":2}`},
 		{"kv.set", `["c","k",[1,2],{"if_version":1}]`, `! conflict`},
-		{"kv.set", `["c","k",[1, 2],{"ttl_ms":null}]`, `{"version":3}`},
+		{"kv.set", `["c","k",[1,2],{"ttl_ms":null}]`, `{"version":3}`},
 		{"kv.get", `["c","k"]`, `[1,2]`},
 		{"kv.has", `["c","k"]`, `true`},
 		{"kv.entry", `["c","k"]`, `{"value":[1,2],"version":3}`},

@@ -15,12 +15,16 @@ import (
 	"time"
 )
 
+// workerDir is where buildWorker puts the worker; TestMain removes it.
+var workerDir string
+
 // buildWorker builds the real worker once.
 var buildWorker = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "picloud-worker")
 	if err != nil {
 		return "", err
 	}
+	workerDir = dir
 	path := filepath.Join(dir, "picloud-worker")
 	cmd := exec.Command("go", "build", "-o", path, "github.com/picloud/picloud/cmd/picloud-worker")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

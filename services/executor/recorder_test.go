@@ -129,7 +129,7 @@ func TestRecorder(t *testing.T) {
 			}
 		})
 
-	test("it sweeps after a thousand records and at the end", nil, func(t *testing.T, r *Recorder, s *scriptedLog) {
+	test("it sweeps after so many records and at the end", func(c *RecorderConfig) { c.SweepAfter = 1000 }, func(t *testing.T, r *Recorder, s *scriptedLog) {
 		start := time.Now()
 		add(r, 999)
 		time.Sleep(time.Second)
