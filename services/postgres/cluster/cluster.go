@@ -69,7 +69,7 @@ func Start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	c := &Cluster{dir: directory(dir), logger: cfg.Logger, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := c.prepare(ctx, cfg.Volatile); err != nil {
 		if c.lock != nil {
-			_ = c.lock.Close()
+			unlock(c.lock)
 		}
 		return nil, fmt.Errorf("database in %s: %w", dir, err)
 	}
@@ -174,7 +174,7 @@ func (c *Cluster) supervise(first chan<- error) {
 	defer runtime.UnlockOSThread()
 	defer func() {
 		c.dir.removeSocket()
-		_ = c.lock.Close()
+		unlock(c.lock)
 		close(c.done)
 	}()
 	backoff := minBackoff

@@ -29,3 +29,10 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock gives the lock back. Closing the file is not enough: a child that was
+// forked and has not yet become another program would still hold it.
+func unlock(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	_ = f.Close()
+}
