@@ -2,8 +2,10 @@ package executor
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"runtime"
@@ -324,4 +326,41 @@ func lonelyServer() {
 	}
 	_, _ = os.Stdout.WriteString(strconv.Itoa(w.proc.cmd.Process.Pid) + "\n")
 	select {}
+}
+
+// brokenConn fails every write.
+type brokenConn struct{}
+
+func (brokenConn) Write([]byte) (int, error) { return 0, unix.EPIPE }
+
+// TestExecution_died: an execution whose start never reached its worker may run
+// on another one; any other has failed.
+func TestExecution_died(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name           string
+		conn           io.Writer
+		once, detached bool
+		repeat         bool
+	}{
+		{"unseen", brokenConn{}, true, false, true},
+		{"unseen, the second time", brokenConn{}, false, false, false},
+		{"unseen, and nobody waits", brokenConn{}, true, true, false},
+		{"seen", io.Discard, true, false, false},
+	} {
+		x := &Executor{cfg: Config{Now: time.Now, NewID: cloud.NewID}, gate: newGate(1, 1, 1), tally: &tally{empty: make(chan struct{})}}
+		x.tally.add()
+		mustEnter(t, x.gate, "app")
+		plan := &cloud.Plan{App: cloud.App{ID: "app"}}
+		e := newExecution(x, plan, httptest.NewRequest("GET", "/", nil))
+		e.once, e.detached = c.once, c.detached
+		e.worker = &worker{out: newOutput(c.conn)}
+		e.timer = time.NewTimer(time.Hour)
+		e.batch = e.worker.out.commit(append(e.worker.out.begin(), "start"...))
+		e.worker.out.flush(nil)
+		e.died(false)
+		if e.repeat != c.repeat || e.ended == c.repeat {
+			t.Errorf("%s: repeated %v, ended %v", c.name, e.repeat, e.ended)
+		}
+	}
 }
