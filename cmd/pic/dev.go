@@ -72,6 +72,7 @@ type devSession struct {
 	c       *cli
 	cl      *client
 	path    string
+	files   *watcher
 	options deployOptions
 
 	sent   []byte   // the last deployment that the server took
@@ -85,6 +86,7 @@ func (d *devSession) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = files.Close() }()
+	d.files = files
 
 	var logs sync.WaitGroup
 	defer logs.Wait()
@@ -149,6 +151,9 @@ func (d *devSession) deploy(ctx context.Context) (names []string, err error) {
 	defer func() { d.failed = d.failed || err != nil }()
 	s, err := readSources(d.path, d.options.name)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.files.follow(s.inputs); err != nil {
 		return nil, err
 	}
 	in, err := d.options.deployment(s)

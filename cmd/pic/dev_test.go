@@ -62,6 +62,17 @@ func (s *testServer) testDevApp(t *testing.T) {
 	}
 }
 
+func (s *testServer) testDevImport(t *testing.T) {
+	env := s.env(s.newApp(t))
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "hello.ts"), `import { text } from "./lib/text"; export default () => text;`)
+	writeFile(t, filepath.Join(dir, "lib", "text.ts"), `export const text = "one";`)
+	dev := start(t, env, "dev", filepath.Join(dir, "hello.ts"))
+	dev.until(t, "Watching ")
+	writeFile(t, filepath.Join(dir, "lib", "text.ts"), `export const text = "two";`)
+	dev.until(t, "Deployed hello version 2")
+}
+
 func (s *testServer) testDevEnd(t *testing.T) {
 	env := s.env(s.newApp(t))
 	file := filepath.Join(t.TempDir(), "hello.ts")

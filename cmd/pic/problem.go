@@ -101,6 +101,9 @@ func (p *problem) next() string {
 	}
 	switch p.Code {
 	case cloud.CodeUnauthorized:
+		if p.server.token == "" && isLocal(p.server.url) {
+			return fmt.Sprintf("Log in with pic login --url %s, or set PICLOUD_DATA to the server's data folder, where its owner-token lies.", p.server.url)
+		}
 		if p.server.token == "" {
 			return fmt.Sprintf("Log in with pic login --url %s, or set PICLOUD_TOKEN.", p.server.url)
 		}

@@ -54,6 +54,7 @@ func TestPic(t *testing.T) {
 	t.Run("scripts", s.testScripts)
 	t.Run("dev deploys again on each change", s.testDev)
 	t.Run("dev watches all files of an app", s.testDevApp)
+	t.Run("dev watches what a file imports", s.testDevImport)
 	t.Run("dev leaves nothing running", s.testDevEnd)
 	t.Run("logs -f shows what runs from now on", s.testFollow)
 }

@@ -17,6 +17,7 @@ import (
 // sources are the scripts that a file or folder holds.
 type sources struct {
 	scripts []deployScript
+	inputs  []string          // the files that they were made of, by absolute path
 	files   map[string]string // the file to edit, by the name that the server's diagnostics use
 }
 
@@ -80,6 +81,7 @@ func (s *sources) addFile(file, name string) error {
 
 func (s *sources) add(source cloud.Source, info bundle.Info, file string) {
 	s.scripts = append(s.scripts, deployScript{Name: source.Name, Kind: info.Kind, Language: source.Language, Source: source.Text})
+	s.inputs = append(s.inputs, info.Inputs...)
 	if !info.Bundled {
 		s.files[source.Name+"."+string(source.Language)] = file
 	}
