@@ -40,7 +40,7 @@ func NewPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	cfg.HealthCheckPeriod = 1000 * time.Hour
 	cfg.MaxConnIdleTime = 1000 * time.Hour
 	t := &trimmer{idle: idleTime}
-	cfg.AfterRelease = func(*pgx.Conn) bool { t.used(); return true }
+	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { t.used(); return true, nil }
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -58,8 +58,9 @@ func parameters(url string) map[string]string {
 	return cfg.RuntimeParams
 }
 
-// trimmer calls reset once when a pool has not been used for a while. Its timer
-// exists only between the last use and then.
+// trimmer calls reset once when no connection was acquired for a while. Its timer
+// exists only between the last time and then. It hears of acquiring, not of
+// releasing: for that pgxpool would start a goroutine each time.
 type trimmer struct {
 	idle  time.Duration
 	reset atomic.Pointer[func()]
