@@ -111,7 +111,12 @@ func TestRun_Failures(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			h, end, r := run(t, c.code, func(s *wire.Start) { s.Wall, s.CPU = 400*time.Millisecond, 100*time.Millisecond }, nil)
+			h, end, r := run(t, c.code, func(s *wire.Start) {
+				s.Wall, s.CPU = time.Minute, 50*time.Millisecond
+				if c.want == cloud.CodeTimeout {
+					s.Wall = 20 * time.Millisecond
+				}
+			}, nil)
 			if end.Code != string(c.want) || end.Error == nil || !strings.Contains(end.Error.Message, c.message) {
 				t.Fatalf("end %s %+v, want %s with %q", end.Code, end.Error, c.want, c.message)
 			}

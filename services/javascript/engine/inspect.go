@@ -143,6 +143,11 @@ func (p *inspector) contents(o *goja.Object, name string, depth int) string {
 		return layout(name+" {", []string{"status: " + strconv.Itoa(state.status), "statusText: " + quote(state.statusText)}, "}")
 	}
 	class := o.ClassName()
+	for _, name := range [...]string{"Map", "Set"} {
+		if c, ok := p.r.vm.Get(name).(*goja.Object); ok && p.r.vm.InstanceOf(o, c) {
+			class = name
+		}
+	}
 	typed := false
 	if class != "Array" && p.r.isViewSafe(o) {
 		typed = o.Get("length") != nil
@@ -156,13 +161,21 @@ func (p *inspector) contents(o *goja.Object, name string, depth int) string {
 		} else {
 			prefix = fmt.Sprintf("%s(%d)", name, n)
 		}
+		holes := 0
 		for i := range min(n, inspectItems) {
 			key := strconv.Itoa(i)
 			if class == "Array" && !p.r.hasOwn(o, key) {
-				items = append(items, "<empty>")
+				holes++
 				continue
 			}
+			if holes > 0 {
+				items = append(items, empty(holes))
+				holes = 0
+			}
 			items = append(items, p.property(o, key, depth))
+		}
+		if holes > 0 {
+			items = append(items, empty(holes))
 		}
 		if n > inspectItems {
 			items = append(items, more(n-inspectItems, "item"))
@@ -200,6 +213,13 @@ func (p *inspector) contents(o *goja.Object, name string, depth int) string {
 	return layout(left, items, right)
 }
 
+func empty(n int) string {
+	if n == 1 {
+		return "<1 empty item>"
+	}
+	return fmt.Sprintf("<%d empty items>", n)
+}
+
 func more(n int, what string) string {
 	if n > 1 {
 		what += "s"
@@ -224,7 +244,7 @@ func (p *inspector) properties(o *goja.Object, skipIndices bool, depth int) []st
 		items = append(items, quoteKey(k)+": "+p.property(o, k, depth))
 	}
 	for _, s := range o.Symbols() {
-		items = append(items, "["+s.String()+"]: "+p.value(o.GetSymbol(s), depth+1))
+		items = append(items, "["+p.value(s, depth)+"]: "+p.value(o.GetSymbol(s), depth+1))
 	}
 	return items
 }
