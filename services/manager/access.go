@@ -89,6 +89,8 @@ func (m *Manager) admit(operation string, rule rule) func(huma.Context, func(hum
 			m.refuse(w, r, operation, err)
 			return
 		}
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		next(huma.WithValue(hctx, callerKey{}, c))
 	}
 }

@@ -31,7 +31,7 @@ func text(t *testing.T, v any) string {
 func TestAPI_withoutCredentials(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	s.as("", "GET", "/healthz", nil).is(200, `{"status":"ok"}`)
+	s.as("", "GET", "/healthz?probe=7", nil).is(200, `{"status":"ok"}`)
 	s.as("", "GET", "/version", nil).is(200, `{"version":"0.1.0","commit":"abc","go":"go1"}`)
 	doc := s.as("", "GET", "/api/v1/openapi.json", nil)
 	var api struct {

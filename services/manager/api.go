@@ -49,10 +49,9 @@ func (m *Manager) serveAPI() error {
 				},
 			},
 		},
-		Formats:                      huma.DefaultFormats,
-		DefaultFormat:                "application/json",
-		RejectUnknownQueryParameters: true,
-		Transformers:                 []huma.Transformer{validationProblem},
+		Formats:       huma.DefaultFormats,
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{validationProblem},
 	})
 	m.registerInstance(api)
 	m.registerApps(api)
@@ -117,6 +116,7 @@ func operation[I, O any](m *Manager, api huma.API, op huma.Operation, handle fun
 	if len(needs) > 0 {
 		op.Extensions = map[string]any{"x-picloud-capabilities": needs}
 	}
+	op.RejectUnknownQueryParameters = !rule.open // probes of health may carry anything
 	if op.MaxBodyBytes == 0 {
 		op.MaxBodyBytes = maxBody
 	}
@@ -158,7 +158,7 @@ func (m *Manager) failure(ctx context.Context, c *caller, operation string, err 
 	case []cloud.Diagnostic:
 		p.Details = diagnosticsJSON{Diagnostics: d}
 	}
-	f := &failed{Problem: p, header: http.Header{"Cache-Control": {"no-store"}}}
+	f := &failed{Problem: p, header: http.Header{}}
 	if p.Status == http.StatusServiceUnavailable {
 		f.header.Set("Retry-After", "1")
 	}

@@ -130,7 +130,6 @@ func (m *Manager) registerExecutions(api huma.API) {
 func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-chan cloud.Execution) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	out := http.NewResponseController(w)
 	_ = out.SetWriteDeadline(time.Time{}) // a stream outlives the server's deadline for answers, where there is one

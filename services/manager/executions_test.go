@@ -110,7 +110,7 @@ func TestAPI_tail(t *testing.T) {
 			}
 		}
 	})
-	t.Run("the stream ends when the server stops, and no other begins", func(t *testing.T) {
+	t.Run("the stream ends when the server stops", func(t *testing.T) {
 		res, lines := s.stream(t.Context())
 		defer func() { _ = res.Body.Close() }()
 		<-s.tailed

@@ -103,6 +103,7 @@ type Manager struct {
 	now       func() time.Time
 	heartbeat time.Duration // between comments of an idle event stream
 
+	changing chan struct{} // slots of changes under way
 	http     http.Handler
 	document []byte // the OpenAPI document
 	stopping chan struct{}
@@ -139,6 +140,7 @@ func New(c Config) (*Manager, error) {
 		log:       c.Logger,
 		now:       c.Now,
 		heartbeat: 25 * time.Second,
+		changing:  make(chan struct{}, maxChanges),
 		stopping:  make(chan struct{}),
 	}
 	if m.kv == nil {
@@ -176,8 +178,19 @@ func (m *Manager) Stop() { m.stop.Do(func() { close(m.stopping) }) }
 // ServeHTTP serves the API.
 func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.http.ServeHTTP(w, r) }
 
+// maxChanges is how many changes run at once, others wait. Each holds a
+// connection to the database while it builds, and those of the data services
+// must not run out.
+const maxChanges = 3
+
 // change runs a change of an app in its transaction and makes it seen.
 func (m *Manager) change(ctx context.Context, appID string, change func(ctx context.Context, tx AppTx) error) error {
+	select {
+	case m.changing <- struct{}{}:
+		defer func() { <-m.changing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if err := m.store.ChangeApp(ctx, appID, change); err != nil {
 		return err
 	}
