@@ -23,7 +23,8 @@ type Config struct {
 	// executions end with memory_exceeded. 0: no bound.
 	Memory int64
 	// Idle is how many runtimes of a program are kept when nothing uses them;
-	// 0: 4.
+	// 0: 32, as many executions of an app as a node runs at once, or nearly. Making
+	// one anew costs about a hundred requests.
 	Idle int
 	// Stuck is called when an execution runs on Grace after it was killed, which
 	// only native code can do. Its End frame was written if that was possible.
@@ -45,7 +46,7 @@ const cancelGrace = 250 * time.Millisecond
 // server's frames. It closes conn.
 func Serve(conn net.Conn, config Config) error {
 	if config.Idle == 0 {
-		config.Idle = 4
+		config.Idle = 32
 	}
 	if config.Grace == 0 {
 		config.Grace = 250 * time.Millisecond
