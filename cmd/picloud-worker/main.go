@@ -1,3 +1,8 @@
+// Without these the runtime keeps files of the control group open.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command picloud-worker runs the scripts of one app. The server starts it with
 // a socket as file descriptor 3 and speaks the protocol of package wire with it;
 // it is of no use to people.

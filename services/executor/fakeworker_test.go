@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/services/executor/wire"
 )
@@ -195,6 +196,15 @@ var behaviours = map[string]func(*fakeRun){
 		r.answer(status, "body")
 	},
 	"pid": func(r *fakeRun) { r.answer(200, strconv.Itoa(os.Getpid())) },
+	"descriptor": func(r *fakeRun) {
+		fd, _ := strconv.Atoi(r.rest)
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		r.answer(200, fmt.Sprint(err))
+	},
+	"environment": func(r *fakeRun) {
+		dir, _ := os.Getwd()
+		r.answer(200, fmt.Sprint(os.Environ(), dir, os.Args[1:], os.Getuid(), os.Getgid()))
+	},
 	"start": func(r *fakeRun) {
 		s := r.start
 		slices.SortFunc(s.Headers, func(a, b wire.Header) int { return strings.Compare(a.Name+a.Value, b.Name+b.Value) })

@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -197,6 +198,27 @@ func TestNew_worker(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestWorker_inheritsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	fd, err := unix.FcntlInt(0, unix.F_DUPFD, 700) // not closed on exec
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if got := b.get(t, b.script("a", "descriptor "+strconv.Itoa(fd))); got.body != unix.EBADF.Error() {
+		t.Errorf("descriptor %d: %+v", fd, got)
+	}
+	uid, gid := os.Getuid(), os.Getgid()
+	if uid == 0 {
+		uid, gid = nobody, nobody
+	}
+	want := fmt.Sprint([]string{}, "/", []string{"--memory", "134217728"}, uid, gid)
+	if got := b.get(t, b.script("a", "environment")); got.body != want {
+		t.Errorf("got %q, want %q", got.body, want)
+	}
 }
 
 // TestWorker_violations runs workers that break the protocol. Each is ended at
