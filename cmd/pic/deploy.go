@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -106,7 +108,27 @@ func (o *deployOptions) deployment(s sources) (deployment, error) {
 // put deploys, and leads build errors back to the user's files.
 func (c *cli) put(ctx context.Context, cl *client, in deployment, s sources) (deployed, json.RawMessage, error) {
 	out, raw, err := fetch[deployed](ctx, cl, "POST", api("apps", c.app, "deploy"), in)
+	if p, ok := errors.AsType[*problem](err); ok {
+		p.Field = aboutScript(p.Field, in)
+		if p.Code == cloud.CodeReserved {
+			p.hint = "Give another path with --route, another --name, or an app of its own with --app."
+		}
+	}
 	return out, raw, explainBuild(err, s.files)
+}
+
+// aboutScript is the script that a field such as scripts[0].routes[1].path is
+// about, or the field itself.
+func aboutScript(field string, in deployment) string {
+	index, ok := strings.CutPrefix(field, "scripts[")
+	if !ok {
+		return field
+	}
+	index, _, _ = strings.Cut(index, "]")
+	if i, err := strconv.Atoi(index); err == nil && i >= 0 && i < len(in.Scripts) {
+		return in.Scripts[i].Name
+	}
+	return field
 }
 
 // explainBuild turns a build failure that the server reports into a buildError,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -62,12 +63,16 @@ func printExecution(w io.Writer, s styles, e execution) {
 
 // thrown is what a script threw and where.
 func thrown(s styles, e *cloud.ScriptError) string {
-	var b strings.Builder
-	head := e.Name
+	head := cmp.Or(e.Name, "Error")
 	if e.Message != "" {
 		head += ": " + e.Message
 	}
-	fmt.Fprintf(&b, "  %s\n", s.red(indent(head, "  ")))
+	return "  " + s.red(indent(head, "  ")) + "\n" + frames(e)
+}
+
+// frames are the lines of the stack of what a script threw.
+func frames(e *cloud.ScriptError) string {
+	var b strings.Builder
 	for frame := range strings.Lines(e.Stack) {
 		if frame = strings.TrimSpace(plain(frame)); strings.HasPrefix(frame, "at ") {
 			fmt.Fprintf(&b, "    %s\n", frame)

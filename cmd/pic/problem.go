@@ -110,7 +110,7 @@ func (p *problem) next() string {
 		return fmt.Sprintf("The API key is wrong, expired or revoked. Log in again with pic login --url %s.", p.server.url)
 	case cloud.CodeForbidden:
 		return "pic whoami shows what your key may do; pic login takes another."
-	case cloud.CodeRouteConflict:
+	case cloud.CodeRouteConflict, cloud.CodeRouteUnknown:
 		return "pic routes ls shows what answers where; pic routes rm takes a route away."
 	case cloud.CodeUnavailable, cloud.CodeBusy:
 		return "That passes: try again in a moment."
@@ -136,7 +136,11 @@ func (c *cli) printError(err error) {
 	fmt.Fprintf(c.err, "%s %s\n", s.red("pic:"), plain(err.Error()))
 	var p *problem
 	if errors.As(err, &p) && p.Thrown != nil {
-		_, _ = fmt.Fprint(c.err, thrown(s, p.Thrown))
+		if !strings.Contains(p.Detail, p.Thrown.Message) {
+			_, _ = fmt.Fprint(c.err, thrown(s, p.Thrown))
+		} else {
+			_, _ = fmt.Fprint(c.err, frames(p.Thrown))
+		}
 	}
 	if next := hint(err); next != "" {
 		fmt.Fprintln(c.err, plain(next))
