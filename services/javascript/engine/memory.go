@@ -21,15 +21,26 @@ func readMetric(name string) int64 {
 	return int64(s[0].Value.Uint64())
 }
 
+// The collector's pace (GOGC): seldom while scripts hold little, since most of
+// what a request makes is garbage at its end; often when they hold much, so that
+// a script that only grows is seen soon.
+const (
+	relaxedPace = 200
+	tightPace   = 25
+)
+
 // WatchMemory looks at the heap at the end of each garbage collection. When
 // scripts hold more than half of limit bytes, relieve is called; when they hold
 // more than limit, kill is called too, with cloud.CodeMemory. What the heap
 // holds when WatchMemory is called does not count. There is no polling: the
-// collector itself gives the sign. stop ends it.
+// collector itself gives the sign. It sets the collector's pace until stop is
+// called, and what one script may allocate at once for good.
 func WatchMemory(limit int64, relieve func(), kill func(cloud.Code)) (stop func()) {
 	allocatable.Store(limit)
 	runtime.GC()
 	floor := markedHeap()
+	pace := relaxedPace
+	before := debug.SetGCPercent(pace)
 	var stopped atomic.Bool
 	var watch func()
 	watch = func() {
@@ -46,9 +57,20 @@ func WatchMemory(limit int64, relieve func(), kill func(cloud.Code)) (stop func(
 				kill(cloud.CodeMemory)
 				go debug.FreeOSMemory()
 			}
+			wanted := relaxedPace
+			if used > limit/8 {
+				wanted = tightPace
+			}
+			if wanted != pace && !stopped.Load() {
+				pace = wanted
+				debug.SetGCPercent(pace)
+			}
 			watch()
 		}, watch)
 	}
 	watch()
-	return func() { stopped.Store(true) }
+	return func() {
+		stopped.Store(true)
+		debug.SetGCPercent(before)
+	}
 }
