@@ -30,6 +30,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/metrics"
 
 	"github.com/picloud/picloud/services/caddycloud"
+	"github.com/picloud/picloud/services/javascript/build"
 )
 
 // version and commit are set when the binary is linked (see the Makefile).
@@ -50,8 +51,22 @@ var caddyCommands = []struct{ name, short string }{
 	{"list-modules", "List the modules that are built in"},
 }
 
+// buildScript is the subcommand by which the server builds a script in a process
+// of its own.
+const buildScript = "build-script"
+
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == buildScript {
+		if err := build.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "picloud:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	caddycloud.Version, caddycloud.Commit = version, commit
+	if self, err := os.Executable(); err == nil {
+		caddycloud.BuildCommand = []string{self, buildScript}
+	}
 	if len(os.Args) > 1 && slices.ContainsFunc(caddyCommands, func(c struct{ name, short string }) bool { return c.name == os.Args[1] }) {
 		caddycmd.Main()
 		return

@@ -56,7 +56,7 @@ func seed(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
 	}
 	m, err := manager.New(manager.Config{
 		Store:        postgres.NewApps(pool, nil),
-		Builder:      build.New(build.Config{}),
+		Builder:      build.New(build.Config{Command: BuildCommand}),
 		Authorizer:   authz.Policy{},
 		Router:       orchestrator.NewCatalog(orchestrator.CatalogConfig{}),
 		Authenticate: authz.NewKeys(postgres.NewKeys(pool), nil).Authenticate,

@@ -20,11 +20,15 @@ import (
 	"github.com/picloud/picloud/services/postgres"
 )
 
-// Version and Commit say what is running. The program that links this package
-// sets them before anything is opened.
+// What the program that links this package says of itself, before it opens
+// anything.
 var (
 	Version = "dev"
 	Commit  = ""
+	// BuildCommand is a program with arguments that calls build.Serve on its
+	// standard input and output: each build runs in such a process, so that a
+	// source that overflows a stack takes no server with it. Empty: in this one.
+	BuildCommand []string
 )
 
 // Config is what Open needs.
@@ -96,7 +100,7 @@ func Open(c Config) (_ *Services, err error) {
 	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: keys.Authenticate, Authorizer: policy}
 	s.Manager, err = manager.New(manager.Config{
 		Store:         settledLog{postgres.NewApps(s.pool, nil), s.recorder},
-		Builder:       build.New(build.Config{}),
+		Builder:       build.New(build.Config{Command: BuildCommand}),
 		Authorizer:    policy,
 		Router:        s.catalog,
 		Authenticate:  keys.Authenticate,
