@@ -112,9 +112,11 @@ func TestRun_Failures(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h, end, r := run(t, c.code, func(s *wire.Start) {
-				s.Wall, s.CPU = time.Minute, 50*time.Millisecond
-				if c.want == cloud.CodeTimeout {
+				switch c.want {
+				case cloud.CodeTimeout:
 					s.Wall = 20 * time.Millisecond
+				case cloud.CodeCPU:
+					s.CPU = 50 * time.Millisecond
 				}
 			}, nil)
 			if end.Code != string(c.want) || end.Error == nil || !strings.Contains(end.Error.Message, c.message) {

@@ -39,7 +39,7 @@ func (h *recorder) Flush()                     {}
 
 func startOf(method, url string) wire.Start {
 	return wire.Start{
-		Program: 1, Handler: "fetch", Wall: 5 * time.Second, CPU: 5 * time.Second,
+		Program: 1, Handler: "fetch", Wall: time.Minute, CPU: time.Minute,
 		RequestBody: 1 << 20, ResponseBody: 1 << 20, Log: 4096,
 		ExecutionID: "x1", RequestID: "r1", App: "default", Script: "test", Method: method, URL: url,
 	}
