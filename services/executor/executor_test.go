@@ -73,7 +73,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 		http.DefaultClient.CloseIdleConnections()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		b.Executor.Stop(ctx)
+		b.Stop(ctx)
 		b.log.Stop(context.WithoutCancel(ctx))
 	})
 	return b
@@ -132,7 +132,7 @@ func (b *bench) get(t *testing.T, plan *cloud.Plan) answer {
 // records stops the executor and returns what was recorded.
 func (b *bench) records(t *testing.T) []cloud.Execution {
 	t.Helper()
-	b.Executor.Stop(t.Context())
+	b.Stop(t.Context())
 	b.log.Stop(t.Context())
 	return b.store.all()
 }
@@ -229,7 +229,7 @@ func TestExecutor_ServeHTTP(t *testing.T) {
 
 	t.Run("streams while the request goes on", func(t *testing.T) {
 		in, out := io.Pipe()
-		r, err := http.NewRequestWithContext(t.Context(), "POST", b.URL, in)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.URL, in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +358,7 @@ func TestExecutor_ServeHTTP(t *testing.T) {
 
 	t.Run("without a plan it says so", func(t *testing.T) {
 		w := httptest.NewRecorder()
-		b.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		b.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		if w.Code != 500 || !strings.Contains(w.Body.String(), `"code":"internal"`) {
 			t.Errorf("got %d %s", w.Code, w.Body)
 		}
@@ -468,7 +468,7 @@ func TestExecutor_clientGone(t *testing.T) {
 	kv := newWatchedKV()
 	b := newBench(t, func(c *Config) { c.Services = kv.services() })
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := http.NewRequestWithContext(ctx, "GET", b.URL, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -501,7 +501,7 @@ func TestExecutor_gate(t *testing.T) {
 		t.Errorf("another app: got %+v", got)
 	}
 	close(kv.release)
-	b.Executor.Stop(t.Context())
+	b.Stop(t.Context())
 	if got := b.get(t, b.script("app", "say hello")); got.status != 503 || !strings.Contains(got.body, `"code":"unavailable"`) {
 		t.Errorf("after the stop: got %+v", got)
 	}
@@ -518,11 +518,11 @@ func TestExecutor_Stop(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	b.Executor.Stop(ctx)
+	b.Stop(ctx)
 	if got := <-answered; got.status != 503 {
 		t.Errorf("got %+v", got)
 	}
-	b.Executor.Stop(ctx)
+	b.Stop(ctx)
 	if s := b.Stats(); s.Running != 0 || s.Workers != 0 {
 		t.Errorf("left are %+v", s)
 	}

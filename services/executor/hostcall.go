@@ -41,7 +41,7 @@ func (e *execution) call(payload []byte) error {
 	}
 	if e.calls.ctx == nil {
 		deadline := time.Now().Add(e.plan.Script.Limits.Wall + grace)
-		e.calls.ctx, e.calls.cancel = context.WithDeadline(context.Background(), deadline)
+		e.calls.ctx, e.calls.cancel = context.WithDeadline(context.Background(), deadline) //nolint:fatcontext // made once, by the first call
 	}
 	e.worker.reserveArgs(len(c.Args))
 	e.mu.Lock()

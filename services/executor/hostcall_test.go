@@ -1,7 +1,6 @@
 package executor
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -66,8 +65,7 @@ func TestExecutor_serveCall(t *testing.T) {
 	} {
 		value, err := x.serveCall(t.Context(), call, wire.HostCall{Op: c.op, Args: []byte(c.args)})
 		got := string(value)
-		var e *cloud.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*cloud.Error](err); ok {
 			got = strings.TrimSpace("! " + string(e.Code) + " " + e.Field)
 			if e.Code == cloud.CodeConflict {
 				got = "! conflict"
@@ -113,7 +111,7 @@ func TestExecutor_hostCalls(t *testing.T) {
 		if got := b.get(t, b.script("app", "many 900")); got.body != "map[:900]" {
 			t.Errorf("got %+v", got)
 		}
-		entry, _, err := kv.KV.Get(context.Background(), cloud.Call{AppID: "app", ByScript: true}, "c", "k")
+		entry, _, err := kv.KV.Get(t.Context(), cloud.Call{AppID: "app", ByScript: true}, "c", "k")
 		if err != nil || string(entry.Value) != "900" {
 			t.Errorf("the sum is %s, %v", entry.Value, err)
 		}

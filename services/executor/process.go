@@ -106,13 +106,13 @@ func (l *launcher) start(memory int64) (*process, error) {
 	// Descriptors that this process got from its own parent, such as sockets from
 	// systemd, are not for workers. Go marks all that it opens itself.
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		p.conn.Close()
+		_ = p.conn.Close()
 		return nil, fmt.Errorf("close_range, which needs Linux 5.11: %w", err)
 	}
 	done := make(chan error)
 	l.starts <- func() { done <- p.cmd.Start() }
 	if err := <-done; err != nil {
-		p.conn.Close()
+		_ = p.conn.Close()
 		return nil, fmt.Errorf("start: %w", err)
 	}
 	return p, nil

@@ -98,7 +98,7 @@ func (x *Executor) startWorker(appID string, memory int64) (*worker, error) {
 	if err != nil {
 		proc.kill()
 		end := proc.wait()
-		return nil, fmt.Errorf("waiting for the worker: %w (process: %v, said: %q)", err, end, proc.stderr)
+		return nil, fmt.Errorf("waiting for the worker: %w (said: %q)", errors.Join(err, end), proc.stderr)
 	}
 	_ = proc.conn.SetReadDeadline(time.Time{})
 	w.idleTimer.Reset(w.idle)

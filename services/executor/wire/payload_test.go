@@ -50,7 +50,7 @@ func TestPayload(t *testing.T) {
 			if _, err := k.parse(append(bytes.Clone(text), 0)); !errors.Is(err, ErrMalformed) {
 				t.Errorf("with a byte too many: %v", err)
 			}
-			for n := range len(text) {
+			for n := range text {
 				if _, err := k.parse(text[:n]); !errors.Is(err, ErrMalformed) {
 					t.Errorf("cut off after %d of %d bytes: %v", n, len(text), err)
 				}
