@@ -272,19 +272,26 @@ func TestDatabaseAway(t *testing.T) {
 	s.eventually("/fresh", "fresh")
 }
 
-// TestDatabaseAway_AtStart shows that a server may start before its database.
-func TestDatabaseAway_AtStart(t *testing.T) {
-	s := start(t)
-	missing := strings.Replace(s.database, "/test_", "/no_test_", 1)
-	services := another(t, missing)
+// TestUnmigrated shows that a server may start before its database is ready, and
+// goes on by itself when it is.
+func TestUnmigrated(t *testing.T) {
+	database := cloudtest.EmptyURL(t)
+	services := another(t, database)
 	services.Start()
-	r := httptest.NewRequest(http.MethodGet, "http://localhost/hello", nil)
 	w := httptest.NewRecorder()
-	if err := services.Dispatcher.ServeHTTP(w, r, nil); err != nil {
+	if err := services.Dispatcher.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/hello", nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if err := caddycloud.Prepare(t.Context(), database, "", slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-services.Loaded():
+	case <-time.After(30 * time.Second):
+		t.Error("the tables were not loaded after the migration")
 	}
 }
 

@@ -90,20 +90,17 @@ func (c *Catalog) follow(ctx context.Context) {
 	const first, last = 100 * time.Millisecond, 5 * time.Second
 	pause := first
 	for {
-		err := c.source.Watch(ctx, func() {
-			pause = first
+		err := c.source.Watch(ctx, func() error {
 			if err := c.ReloadAll(ctx); err != nil {
-				c.log.Error("loading apps failed", "error", err)
+				return err
 			}
-		}, func(appID string) {
-			if err := c.Reload(ctx, appID); err != nil {
-				c.log.Error("loading a changed app failed", "app_id", appID, "error", err)
-			}
-		})
+			pause = first
+			return nil
+		}, func(appID string) error { return c.Reload(ctx, appID) })
 		if ctx.Err() != nil {
 			return
 		}
-		c.log.Warn("database connection for changes lost; trying again", "error", err, "pause", pause)
+		c.log.Warn("not following the database; trying again", "error", err, "pause", pause)
 		select {
 		case <-ctx.Done():
 			return

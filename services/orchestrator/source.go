@@ -16,8 +16,10 @@ type Source interface {
 	// LoadApp returns one app, and false if it does not exist (any more).
 	LoadApp(ctx context.Context, appID string) (cloud.AppState, bool, error)
 
-	// Watch calls connected each time it has begun to listen, after which no
-	// change is missed, and changed with the app's id for each change that any
-	// process commits. It returns when ctx ends (nil) or the connection is lost.
-	Watch(ctx context.Context, connected func(), changed func(appID string)) error
+	// Watch calls connected when it has begun to listen, after which no change is
+	// missed, and changed with the app's id for each change that any process
+	// commits. It returns nil when ctx ends, and otherwise why it ended: the
+	// connection was lost, the database has a schema that this program cannot work
+	// on, or a function returned an error.
+	Watch(ctx context.Context, connected func() error, changed func(appID string) error) error
 }

@@ -116,7 +116,7 @@ func (s *Source) scanRunnable(row pgx.CollectableRow) (r cloud.Runnable, err err
 
 // Watch implements orchestrator.Source on a connection of its own, which is idle
 // between changes.
-func (s *Source) Watch(ctx context.Context, connected func(), changed func(appID string)) error {
+func (s *Source) Watch(ctx context.Context, connected func() error, changed func(appID string) error) error {
 	err := s.watch(ctx, connected, changed)
 	if ctx.Err() != nil {
 		err = nil
@@ -124,12 +124,19 @@ func (s *Source) Watch(ctx context.Context, connected func(), changed func(appID
 	return translate(err)
 }
 
-func (s *Source) watch(ctx context.Context, connected func(), changed func(appID string)) error {
+func (s *Source) watch(ctx context.Context, connected func() error, changed func(appID string) error) error {
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	schema, err := readSchema(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := schema.Check(); err != nil {
+		return err
+	}
 	var id string
 	if err := conn.QueryRow(ctx, `SELECT id::text FROM instance`).Scan(&id); err != nil {
 		return err
@@ -138,12 +145,16 @@ func (s *Source) watch(ctx context.Context, connected func(), changed func(appID
 	if _, err := conn.Exec(ctx, `LISTEN `+channel.Sanitize()); err != nil {
 		return err
 	}
-	connected()
+	if err := connected(); err != nil {
+		return err
+	}
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {
 			return fmt.Errorf("watching for changes: %w", err)
 		}
-		changed(n.Payload)
+		if err := changed(n.Payload); err != nil {
+			return err
+		}
 	}
 }

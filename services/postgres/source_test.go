@@ -63,7 +63,7 @@ func watch(t *testing.T, pool *pgxpool.Pool) (connected <-chan struct{}, changed
 	t.Cleanup(stop)
 	a, b, c := make(chan struct{}, 1), make(chan string, 100), make(chan error, 1)
 	go func() {
-		c <- postgres.NewSource(pool, cloud.DefaultLimits).Watch(ctx, func() { a <- struct{}{} }, func(id string) { b <- id })
+		c <- postgres.NewSource(pool, cloud.DefaultLimits).Watch(ctx, func() error { a <- struct{}{}; return nil }, func(id string) error { b <- id; return nil })
 	}()
 	return a, b, c, stop
 }
