@@ -1,0 +1,193 @@
+package examples_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/picloud/picloud/services/cloudtest"
+)
+
+// site is a server with one example on it, deployed by pic.
+type site struct {
+	t *testing.T
+	*cloudtest.Dev
+}
+
+func deploy(t *testing.T, args ...string) site {
+	t.Helper()
+	t.Parallel()
+	s := site{t, cloudtest.StartDev(t)}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(cloudtest.Binaries(t), "pic"), append([]string{"deploy"}, args...)...)
+	cmd.Env = append(os.Environ(), "PICLOUD_URL="+s.URL, "PICLOUD_TOKEN="+s.Token)
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), s.URL) {
+		t.Fatalf("pic deploy %v: %v\n%s", args, err, out)
+	}
+	return s
+}
+
+// call sends a request without any credentials, checks the status and decodes
+// the body into a T if it is JSON.
+func call[T any](s site, method, path, body string, status int) (answer T) {
+	s.t.Helper()
+	text := s.text(method, path, body, status)
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &answer); err != nil {
+			s.t.Fatalf("%s %s: %v in %s", method, path, err, text)
+		}
+	}
+	return answer
+}
+
+func (s site) text(method, path, body string, status int) string {
+	s.t.Helper()
+	res := s.send(method, path, body)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if res.StatusCode != status {
+		s.t.Fatalf("%s %s: %s %s, want %d", method, path, res.Status, text, status)
+	}
+	return string(text)
+}
+
+func (s site) send(method, path, body string) *http.Response {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := http.DefaultTransport.RoundTrip(req) // redirects are answers here
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res
+}
+
+type object = map[string]any
+
+func TestHello(t *testing.T) {
+	s := deploy(t, "hello.ts")
+	if got := call[object](s, "GET", "/hello", "", 200); got["message"] == "" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestGuestbook(t *testing.T) {
+	s := deploy(t, "guestbook.ts")
+	call[object](s, "POST", "/guestbook", `{"name":"Ada","text":"first"}`, 201)
+	call[object](s, "POST", "/guestbook", `{"name":"Grace","text":"second"}`, 201)
+	call[object](s, "POST", "/guestbook", `{"name":"","text":"nameless"}`, 422)
+	call[object](s, "POST", "/guestbook", `not JSON`, 400)
+	call[object](s, "DELETE", "/guestbook", "", 405)
+	book := call[struct{ Entries []struct{ Name string } }](s, "GET", "/guestbook", "", 200)
+	if len(book.Entries) != 2 {
+		t.Errorf("got %v", book)
+	}
+	page := call[struct {
+		Entries []object
+		Next    string
+	}](s, "GET", "/guestbook?limit=1", "", 200)
+	if len(page.Entries) != 1 || page.Next == "" {
+		t.Errorf("got %v", page)
+	}
+}
+
+func TestShortener(t *testing.T) {
+	s := deploy(t, "shortener.ts")
+	link := call[struct{ Slug, Short string }](s, "POST", "/shortener", `{"url":"https://example.com/long"}`, 201)
+	if want := s.URL + "/shortener/" + link.Slug; link.Short != want {
+		t.Errorf("got %s, want %s", link.Short, want)
+	}
+	res := s.send("GET", "/shortener/"+link.Slug, "")
+	_ = res.Body.Close()
+	if res.StatusCode != 302 || res.Header.Get("Location") != "https://example.com/long" {
+		t.Errorf("got %s to %q", res.Status, res.Header.Get("Location"))
+	}
+	call[object](s, "POST", "/shortener", `{"url":"javascript:alert(1)"}`, 422)
+	call[object](s, "GET", "/shortener/nothing", "", 404)
+}
+
+func TestAPI(t *testing.T) {
+	s := deploy(t, "--route", "ANY:/items", "--route", "ANY:/items/:id", "api.ts")
+	milk := call[struct{ ID string }](s, "POST", "/items", `{"title":"Milk"}`, 201)
+	changed := call[object](s, "PATCH", "/items/"+milk.ID, `{"done":true}`, 200)
+	if changed["done"] != true || changed["title"] != "Milk" {
+		t.Errorf("got %v", changed)
+	}
+	if all := call[struct{ Items []object }](s, "GET", "/items", "", 200); len(all.Items) != 1 {
+		t.Errorf("got %v", all)
+	}
+	if refused := call[object](s, "POST", "/items", `{"title":"Tea","price":3}`, 422); !strings.Contains(refused["error"].(string), "price") {
+		t.Errorf("got %v", refused)
+	}
+	s.text("DELETE", "/items/"+milk.ID, "", 204)
+	call[object](s, "GET", "/items/"+milk.ID, "", 404)
+}
+
+// TestStream reads the first line before the last was made: the example makes
+// the next only when it is asked to, and 1000 lines with pauses outlast its time.
+func TestStream(t *testing.T) {
+	s := deploy(t, "stream.ts")
+	if got := s.text("GET", "/stream?lines=3&delay=1", "", 200); got != "line 1 of 3\nline 2 of 3\nline 3 of 3\n" {
+		t.Errorf("got %q", got)
+	}
+	res := s.send("GET", "/stream?lines=1000&delay=2000", "")
+	defer res.Body.Close()
+	if line, err := bufio.NewReader(res.Body).ReadString('\n'); line != "line 1 of 1000\n" {
+		t.Errorf("got %q, %v", line, err)
+	}
+}
+
+func TestHono(t *testing.T) {
+	s := deploy(t, "--name", "notes", "hono/index.ts")
+	note := call[struct {
+		ID   string
+		Tags []string
+	}](s, "POST", "/notes", `{"title":" Tea ","tags":["küche"]}`, 201)
+	if len(note.Tags) != 1 {
+		t.Errorf("got %v", note)
+	}
+	if got := call[object](s, "GET", "/notes/"+note.ID, "", 200); got["title"] != "Tea" {
+		t.Errorf("got %v", got)
+	}
+	refused := call[struct{ Issues []struct{ Field string } }](s, "POST", "/notes", `{"title":"","tags":["no spaces"]}`, 422)
+	if len(refused.Issues) != 2 || refused.Issues[0].Field != "title" || refused.Issues[1].Field != "tags.0" {
+		t.Errorf("got %v", refused)
+	}
+	res := s.send("GET", "/notes", "")
+	_ = res.Body.Close()
+	if !strings.HasPrefix(res.Header.Get("Server-Timing"), "app;dur=") {
+		t.Errorf("the middleware did not run: %v", res.Header)
+	}
+	s.text("DELETE", "/notes/"+note.ID, "", 204)
+	call[object](s, "GET", "/notes/"+note.ID, "", 404)
+}
+
+func TestItty(t *testing.T) {
+	s := deploy(t, "--name", "todos", "itty/index.ts")
+	todo := call[struct{ ID int }](s, "POST", "/todos", `{"title":"Water the plants"}`, 201)
+	if todo.ID != 1 {
+		t.Errorf("got %v", todo)
+	}
+	if done := call[object](s, "POST", "/todos/1/done", "", 200); done["done"] != true {
+		t.Errorf("got %v", done)
+	}
+	if all := call[[]object](s, "GET", "/todos", "", 200); len(all) != 1 {
+		t.Errorf("got %v", all)
+	}
+	call[object](s, "GET", "/todos/7", "", 404)
+	call[object](s, "POST", "/todos", `{}`, 422)
+	s.text("DELETE", "/todos/1", "", 204)
+}
