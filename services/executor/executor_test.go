@@ -344,7 +344,7 @@ func TestExecutor_ServeHTTP(t *testing.T) {
 			"body_too_large": 413, "limit": 507, "unauthorized": 500, "nonsense": 500,
 		} {
 			got := b.get(t, b.script("app", "end "+code))
-			var p problemDocument
+			var p cloud.Problem
 			if err := json.Unmarshal([]byte(got.body), &p); err != nil || got.status != status || p.Status != status || !cloud.IsID(p.ExecutionID) ||
 				p.Detail == "" || got.header.Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s: got %+v, %v", code, got, err)
@@ -378,7 +378,7 @@ func TestExecutor_ServeHTTP_whatTheScriptThrew(t *testing.T) {
 	}
 	plan.Principal = reader
 	got := b.get(t, plan)
-	var p problemDocument
+	var p cloud.Problem
 	if err := json.Unmarshal([]byte(got.body), &p); err != nil {
 		t.Fatal(err)
 	}
