@@ -19,12 +19,17 @@ import (
 
 // KV keeps the entries of the kv service: a kv.Store. Every change is one
 // statement.
-type KV struct{ pool *pgxpool.Pool }
+type KV struct {
+	pool   *pgxpool.Pool
+	getter getter
+}
 
 var _ kv.Store = (*KV)(nil)
 
 // NewKV returns a store on pool.
-func NewKV(pool *pgxpool.Pool) *KV { return &KV{pool: pool} }
+func NewKV(pool *pgxpool.Pool) *KV {
+	return &KV{pool: pool, getter: getter{pool: pool, waiting: map[string][]*get{}}}
+}
 
 // operationTimeout bounds one statement of the kv store, so that a database that
 // hangs costs its callers no more.
@@ -34,24 +39,22 @@ func scanEntry(row pgx.CollectableRow) (e cloud.KVEntry, err error) {
 	var expires *time.Time
 	var value []byte
 	err = row.Scan(&e.Key, &value, &e.Version, &expires, &e.UpdatedAt)
+	return entryOf(e, value, expires), err
+}
+
+// entryOf completes an entry with what a row holds in another form.
+func entryOf(e cloud.KVEntry, value []byte, expires *time.Time) cloud.KVEntry {
 	e.Value = value
 	if expires != nil {
 		e.ExpiresAt = expires.UTC()
 	}
 	e.UpdatedAt = e.UpdatedAt.UTC()
-	return e, err
+	return e
 }
 
 // Get implements kv.Store.
 func (s *KV) Get(ctx context.Context, appID, collection, key string, now time.Time) (cloud.KVEntry, bool, error) {
-	entries, err := list(ctx, s, scanEntry, `
-		SELECT key, value, version, expires_at, updated_at FROM kv_entries
-		WHERE app_id = $1 AND collection = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $4)`,
-		appID, collection, key, now)
-	if err != nil || len(entries) == 0 {
-		return cloud.KVEntry{}, false, err
-	}
-	return entries[0], true, nil
+	return s.getter.get(ctx, appID, collection, key, now)
 }
 
 func list[T any](ctx context.Context, s *KV, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
