@@ -16,7 +16,7 @@ type RecorderConfig struct {
 	Store  LogStore
 	Logger *slog.Logger // nil: slog.Default
 
-	Batch      int           // records that are written at once without waiting; 200
+	Batch      int           // records that are written at once without waiting; 1,000
 	Delay      time.Duration // longest wait of a record for others; 500 ms
 	MaxPending int           // records kept while the store is away; 10,000
 	MaxBytes   int           // bytes of console lines and errors kept, about; 16 MiB
@@ -70,7 +70,7 @@ func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	orDefault(&cfg.Batch, 200)
+	orDefault(&cfg.Batch, 1000)
 	orDefault(&cfg.Delay, 500*time.Millisecond)
 	orDefault(&cfg.MaxPending, 10_000)
 	orDefault(&cfg.MaxBytes, 16<<20)
