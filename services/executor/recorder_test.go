@@ -84,10 +84,10 @@ func TestRecorder(t *testing.T) {
 	}
 
 	test("a batch that is full goes at once", nil, func(t *testing.T, r *Recorder, s *scriptedLog) {
-		add(r, 199)
+		add(r, 999)
 		s.want(t)
 		add(r, 1)
-		s.want(t, 200)
+		s.want(t, 1000)
 	})
 
 	test("the first record waits half a second for others", nil, func(t *testing.T, r *Recorder, s *scriptedLog) {
