@@ -20,6 +20,7 @@ type execution struct {
 	engine *engine.Execution
 
 	mu       sync.Mutex
+	buffer   *[]byte // from batches
 	batch    []byte
 	answered bool
 	ended    bool // the End frame is in the batch or written
@@ -28,12 +29,19 @@ type execution struct {
 
 var batches = sync.Pool{New: func() any { return new([]byte) }}
 
-func (x *execution) run(p *program, env *engine.Env) {
-	buffer := batches.Get().(*[]byte)
-	x.batch = (*buffer)[:0]
-	end := x.work(p, env)
+func newExecution(w *worker, id uint32, s wire.Start) *execution {
+	x := &execution{worker: w, id: id, buffer: batches.Get().(*[]byte)}
+	x.batch = (*x.buffer)[:0]
+	x.engine = engine.NewExecution(s, x)
+	x.engine.OnKill(x.killed)
+	return x
+}
+
+// finish ends the execution with the frame that says how.
+func (x *execution) finish(end wire.End) {
 	x.worker.remove(x.id)
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, t := range x.timers {
 		t.Stop()
 	}
@@ -43,23 +51,10 @@ func (x *execution) run(p *program, env *engine.Env) {
 		x.flush()
 	}
 	if cap(x.batch) <= 2*flushAt {
-		*buffer = x.batch[:0]
-		batches.Put(buffer)
+		*x.buffer = x.batch[:0]
+		batches.Put(x.buffer)
 	}
-	x.batch = nil
-	x.mu.Unlock()
-}
-
-func (x *execution) work(p *program, env *engine.Env) wire.End {
-	if p == nil {
-		return wire.End{Code: string(cloud.CodeInternal), Error: &cloud.ScriptError{Name: "InternalError", Message: "the program is not loaded"}}
-	}
-	r, err := p.take()
-	if err != nil {
-		return wire.End{Code: string(cloud.CodeOf(err)), Error: &cloud.ScriptError{Name: "SyntaxError", Message: err.Error()}}
-	}
-	defer p.give(r)
-	return r.Run(x.engine, env)
+	x.batch, x.buffer = nil, nil
 }
 
 // begin appends a frame. It needs x.mu.

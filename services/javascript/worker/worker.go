@@ -115,8 +115,12 @@ func (w *worker) handle(f wire.Frame) error {
 			return err
 		}
 		w.mu.Lock()
+		replaced := w.programs[f.ID]
 		w.programs[f.ID] = newProgram(l, w.config.Idle)
 		w.mu.Unlock()
+		if replaced != nil {
+			replaced.close()
+		}
 		return nil
 	case wire.TypeUnload:
 		w.mu.Lock()
@@ -124,7 +128,7 @@ func (w *worker) handle(f wire.Frame) error {
 		delete(w.programs, f.ID)
 		w.mu.Unlock()
 		if p != nil {
-			p.dropIdle()
+			p.close()
 		}
 		return nil
 	case wire.TypeEnv:
@@ -186,16 +190,21 @@ func (w *worker) start(id uint32, s wire.Start) error {
 	if w.executions[id] != nil {
 		return fmt.Errorf("%w: the execution is running", wire.ErrMalformed)
 	}
-	x := &execution{worker: w, id: id}
-	x.engine = engine.NewExecution(s, x)
-	x.engine.OnKill(x.killed)
+	x := newExecution(w, id, s)
 	w.executions[id] = x
-	p, env := w.programs[s.Program], w.env
-	w.running.Add(1)
-	go func() {
-		defer w.running.Done()
-		x.run(p, env)
-	}()
+	p := w.programs[s.Program]
+	if p == nil {
+		w.running.Go(func() {
+			x.finish(wire.End{Code: string(cloud.CodeInternal), Error: &cloud.ScriptError{Name: "InternalError", Message: "the program is not loaded"}})
+		})
+		return nil
+	}
+	r := p.take()
+	if r == nil {
+		r = &runner{program: p, jobs: make(chan job, 1)}
+		w.running.Go(r.run)
+	}
+	r.jobs <- job{x, w.env}
 	return nil
 }
 
@@ -227,5 +236,9 @@ func (w *worker) dropIdle() {
 func (w *worker) stop() {
 	w.out.close()
 	w.killAll(cloud.CodeWorkerDied)
-	w.dropIdle()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.programs {
+		p.close()
+	}
 }
