@@ -170,6 +170,7 @@ func (x *execution) stuck() {
 	}}.Append)
 	x.flush()
 	x.mu.Unlock()
+	x.worker.out.drain()
 	x.worker.config.Stuck()
 }
 

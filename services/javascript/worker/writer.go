@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -10,12 +11,13 @@ import (
 const maxPending = 1 << 20
 
 // writer writes batches of frames. Batches that come while one is being written
-// travel together in the next write.
+// travel together in the next write, and so do those of executions that run at the
+// same moment.
 type writer struct {
 	w io.Writer
 
 	mu      sync.Mutex
-	room    sync.Cond // signalled when pending was taken, or on an error
+	room    sync.Cond // signalled when pending was taken or written, or on an error
 	pending []byte
 	spare   []byte
 	writing bool
@@ -40,12 +42,16 @@ func (w *writer) write(p []byte) error {
 	if w.err != nil {
 		return w.err
 	}
+	w.pending = append(w.pending, p...)
 	if w.writing {
-		w.pending = append(w.pending, p...)
 		return nil
 	}
 	w.writing = true
-	w.send(p)
+	// The executions that can go on now do so first: what they have to say
+	// travels in the same write.
+	w.mu.Unlock()
+	runtime.Gosched()
+	w.mu.Lock()
 	for w.err == nil && len(w.pending) > 0 {
 		batch := w.pending
 		w.pending, w.spare = w.spare[:0], nil
@@ -58,6 +64,15 @@ func (w *writer) write(p []byte) error {
 	w.writing = false
 	w.room.Broadcast()
 	return w.err
+}
+
+// drain returns when nothing waits to be written.
+func (w *writer) drain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && w.writing {
+		w.room.Wait()
+	}
 }
 
 // send writes p without holding the lock.
