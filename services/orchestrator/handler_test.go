@@ -1,0 +1,203 @@
+package orchestrator
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// everyMayInvoke lets those whose name is not "guest" invoke, and those of no
+// name not even know.
+type everyMayInvoke struct{}
+
+func (everyMayInvoke) Authorize(p *cloud.Principal, _ cloud.Capability, _ string) error {
+	switch p.Name {
+	case "guest":
+		return cloud.Errorf(cloud.CodeForbidden, "guests may not")
+	case "":
+		return cloud.Errorf(cloud.CodeNotFound, "no such app")
+	default:
+		return nil
+	}
+}
+
+// authenticate knows the tokens pic_NAME; pic_away finds the database away, and
+// pic_unknown is not valid.
+func authenticate(_ context.Context, token string) (*cloud.Principal, error) {
+	switch name := strings.TrimPrefix(token, KeyPrefix); name {
+	case "away":
+		return nil, cloud.Errorf(cloud.CodeUnavailable, "the database is away")
+	case "unknown":
+		return nil, cloud.Errorf(cloud.CodeUnauthorized, "not valid")
+	default:
+		return &cloud.Principal{Name: name}, nil
+	}
+}
+
+const scriptID = "018f0000-0000-7000-8000-000000000009"
+
+// newDispatcher serves the default app, and shop, which was store before.
+func newDispatcher(t *testing.T) *Dispatcher {
+	t.Helper()
+	state := func(slug string, former []string, routes ...cloud.Route) cloud.AppState {
+		return cloud.AppState{
+			App: cloud.App{ID: slug, Slug: slug}, FormerSlugs: former, Routes: routes,
+			Scripts: []cloud.Runnable{{ID: scriptID + slug, Name: "s", AppID: slug}},
+		}
+	}
+	route := func(slug, method, path string) cloud.Route {
+		return cloud.Route{ID: method + " " + path, ScriptID: scriptID + slug, Method: method, Path: path, Mode: cloud.Sync}
+	}
+	source := &fakeSource{apps: map[string]cloud.AppState{
+		"default": state("default", nil, route("default", "GET", "/users/:id")),
+		"shop":    state("shop", []string{"store"}, route("shop", cloud.AnyMethod, "/*"), cloud.Route{ID: "gone", ScriptID: "gone", Method: cloud.AnyMethod, Path: "/gone"}),
+	}}
+	catalog := newCatalog(source, nil)
+	if err := catalog.ReloadAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &Dispatcher{Catalog: catalog, Authenticate: authenticate, Authorizer: everyMayInvoke{}}
+}
+
+// dispatch sends a request and returns the plan it was handed on with, or nil
+// and the answer.
+func dispatch(t *testing.T, d *Dispatcher, method, url, token string) (*cloud.Plan, *httptest.ResponseRecorder) {
+	t.Helper()
+	r := httptest.NewRequest(method, url, nil)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	w := httptest.NewRecorder()
+	var plan *cloud.Plan
+	err := d.ServeHTTP(w, r, func(_ http.ResponseWriter, r *http.Request) error {
+		plan = cloud.PlanFrom(r.Context())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan, w
+}
+
+func TestDispatcher_plans(t *testing.T) {
+	t.Parallel()
+	d := newDispatcher(t)
+	for name, tt := range map[string]struct {
+		url, token string
+		want       cloud.Plan
+	}{
+		"a route, for a stranger": {
+			"http://localhost:8080/users/7?x=1", "",
+			cloud.Plan{RouteID: "GET /users/:id", Params: map[string]string{"id": "7"}},
+		},
+		"a route, for a principal": {
+			"http://localhost/users/7", "pic_ada",
+			cloud.Plan{RouteID: "GET /users/:id", Params: map[string]string{"id": "7"}, Principal: &cloud.Principal{Name: "ada"}},
+		},
+		"a key that is not valid is a stranger's on a route": {
+			"http://localhost/users/7", "pic_unknown",
+			cloud.Plan{RouteID: "GET /users/:id", Params: map[string]string{"id": "7"}},
+		},
+		"another's bearer token is the script's business": {
+			"http://localhost/users/7", "eyJhbGciOi",
+			cloud.Plan{RouteID: "GET /users/:id", Params: map[string]string{"id": "7"}},
+		},
+		"an app's own host reserves no path": {
+			"http://shop.localhost/api/v1/execute/x", "",
+			cloud.Plan{RouteID: "ANY /*", Params: map[string]string{"*": "api/v1/execute/x"}},
+		},
+		"by id": {
+			"http://localhost:8080/api/v1/execute/" + scriptID + "default", "pic_ada",
+			cloud.Plan{Principal: &cloud.Principal{Name: "ada"}, Sandboxed: true, URL: "http://localhost:8080/"},
+		},
+		"by id, with a path of its own": {
+			"http://localhost/api/v1/execute/" + scriptID + "shop/a%2Fb/c?x=1", "pic_ada",
+			cloud.Plan{Principal: &cloud.Principal{Name: "ada"}, Sandboxed: true, URL: "http://localhost/a%2Fb/c?x=1"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, w := dispatch(t, d, "GET", tt.url, tt.token)
+			if got == nil {
+				t.Fatalf("answered %d %s", w.Code, w.Body)
+			}
+			if got.Script.Name != "s" || got.App.ID != got.Script.AppID {
+				t.Errorf("the script %+v of %+v", got.Script, got.App)
+			}
+			got.App, got.Script = cloud.App{}, cloud.Runnable{}
+			if !reflect.DeepEqual(*got, tt.want) {
+				t.Errorf("got %+v, want %+v", *got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDispatcher_answers(t *testing.T) {
+	t.Parallel()
+	d := newDispatcher(t)
+	byID := "http://localhost" + ExecutePrefix
+	for name, tt := range map[string]struct {
+		method, url, token string
+		status             int
+		code               cloud.Code
+		header, value      string
+	}{
+		"a host that nobody claims":             {"GET", "http://evil.com/users/7", "", 404, cloud.CodeHostUnknown, "Content-Type", "application/problem+json"},
+		"the default app on a slug's host":      {"GET", "http://default.localhost/users/7", "", 404, cloud.CodeHostUnknown, "", ""},
+		"a path without a route":                {"GET", "http://localhost/nothing", "", 404, cloud.CodeRouteUnknown, "", ""},
+		"a method that no route takes":          {"PUT", "http://localhost/users/7", "", 405, cloud.CodeMethodNotAllowed, "Allow", "GET, HEAD"},
+		"a route whose script is gone":          {"GET", "http://shop.local/gone", "", 404, cloud.CodeRouteUnknown, "", ""},
+		"a key that cannot be checked":          {"GET", "http://localhost/users/7", "pic_away", 503, cloud.CodeUnavailable, "Retry-After", "1"},
+		"by id without a key":                   {"GET", byID + scriptID + "default", "", 401, cloud.CodeUnauthorized, "WWW-Authenticate", `Bearer realm="picloud"`},
+		"by id with a key that is not valid":    {"GET", byID + scriptID + "default", "pic_unknown", 401, cloud.CodeUnauthorized, "", ""},
+		"by an id that is none":                 {"GET", byID + "nothing", "pic_ada", 404, cloud.CodeNotFound, "", ""},
+		"by id for those who may not":           {"GET", byID + scriptID + "shop", "pic_guest", 403, cloud.CodeForbidden, "", ""},
+		"by id for those who may not even know": {"GET", byID + scriptID + "shop", "pic_", 404, cloud.CodeNotFound, "", ""},
+		"a former slug leads to the current":    {"POST", "http://store.localhost:8080/a%2Fb?x=1", "", 308, "", "Location", "http://shop.localhost:8080/a%2Fb?x=1"},
+		"a former slug leads nowhere else":      {"GET", "http://Store.local//evil.com", "", 308, "", "Location", "http://shop.local//evil.com"},
+		"a former slug over TLS stays on it":    {"GET", "https://store.local/", "", 308, "", "Location", "https://shop.local/"},
+		"a slug in another domain":              {"GET", "http://store.evil.com/", "", 404, cloud.CodeHostUnknown, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plan, w := dispatch(t, d, tt.method, tt.url, tt.token)
+			if plan != nil {
+				t.Fatalf("was handed on with %+v", plan)
+			}
+			var problem struct{ Code cloud.Code }
+			if tt.code != "" && json.Unmarshal(w.Body.Bytes(), &problem) != nil || w.Code != tt.status || problem.Code != tt.code {
+				t.Errorf("got %d %s, want %d %s", w.Code, w.Body, tt.status, tt.code)
+			}
+			if got := w.Header().Get(tt.header); tt.header != "" && got != tt.value {
+				t.Errorf("%s is %q, want %q", tt.header, got, tt.value)
+			}
+		})
+	}
+}
+
+// Who may not know of an app does not learn of it from the answer.
+func TestDispatcher_unknownScriptsAreAllAlike(t *testing.T) {
+	t.Parallel()
+	d := newDispatcher(t)
+	target := "http://localhost" + ExecutePrefix + scriptID
+	_, hidden := dispatch(t, d, "GET", target+"shop", "pic_")
+	_, absent := dispatch(t, d, "GET", target+"none", "pic_")
+	if got, want := hidden.Body.String(), strings.Replace(absent.Body.String(), "none", "shop", 1); got != want {
+		t.Errorf("hidden  %s\nabsent %s", got, want)
+	}
+}
+
+func TestDispatcher_beforeTheFirstLoad(t *testing.T) {
+	t.Parallel()
+	d := &Dispatcher{Catalog: newCatalog(&fakeSource{}, nil)}
+	plan, w := dispatch(t, d, "GET", "http://localhost/", "")
+	if plan != nil || w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("got %+v, %d %v", plan, w.Code, w.Header())
+	}
+}
