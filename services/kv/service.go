@@ -60,7 +60,11 @@ func (s *Service) gate(call cloud.Call, capability cloud.Capability) error {
 	case call.AppID == "":
 		return cloud.Errorf(cloud.CodeInternal, "a kv call names no app")
 	case call.Principal != nil:
-		return s.authorizer.Authorize(call.Principal, capability, call.AppID)
+		err := s.authorizer.Authorize(call.Principal, capability, call.AppID)
+		if cloud.CodeOf(err) == cloud.CodeNotFound { // of no app they may know: as denied as any
+			return cloud.Errorf(cloud.CodeForbidden, "%s has no rights in this app, which %s takes", call.Principal.Name, capability).Because(err)
+		}
+		return err
 	case call.ByScript:
 		return nil
 	default:

@@ -1,6 +1,7 @@
 package kv_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,11 +21,12 @@ import (
 type grants struct {
 	app     string
 	allowed []cloud.Capability
+	denial  cloud.Code // "": CodeForbidden
 }
 
 func (g grants) Authorize(p *cloud.Principal, c cloud.Capability, appID string) error {
 	if p == nil || appID != g.app || !slices.Contains(g.allowed, c) {
-		return cloud.Errorf(cloud.CodeForbidden, "no")
+		return cloud.Errorf(cmp.Or(g.denial, cloud.CodeForbidden), "no")
 	}
 	return nil
 }
@@ -128,13 +130,21 @@ func TestService_Gate(t *testing.T) {
 				if c.want != "" {
 					store = forbidden{}
 				}
-				s := kv.New(kv.Config{Store: store, Authorizer: grants{app, []cloud.Capability{c.granted}}})
+				s := kv.New(kv.Config{Store: store, Authorizer: grants{app: app, allowed: []cloud.Capability{c.granted}}})
 				if err := op.run(t.Context(), s, c.call, "c", "k"); cloud.CodeOf(err) != c.want {
 					t.Errorf("%s: error %v, want code %q", c.rule, err, c.want)
 				}
 			}
 		})
 	}
+}
+
+// A script must not read from its error whether its caller knows of the app.
+func TestService_Gate_ofAnAppTheyMayNotKnow(t *testing.T) {
+	t.Parallel()
+	s := kv.New(kv.Config{Store: forbidden{}, Authorizer: grants{denial: cloud.CodeNotFound}})
+	_, _, err := s.Get(t.Context(), cloud.Call{AppID: app, ByScript: true, Principal: &cloud.Principal{Name: "mia"}}, "c", "k")
+	wantError(t, err, cloud.CodeForbidden, "")
 }
 
 func TestService_Names(t *testing.T) {
