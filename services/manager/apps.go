@@ -44,7 +44,7 @@ func (m *Manager) CreateApp(ctx context.Context, slug, name string) (cloud.App, 
 	}
 	app, err := m.store.CreateApp(ctx, cloud.App{Slug: slug, Name: name})
 	if err != nil {
-		return cloud.App{}, err
+		return cloud.App{}, namingSlug(err, slug)
 	}
 	m.changed(ctx, app.ID)
 	return app, nil
@@ -79,7 +79,7 @@ func (m *Manager) UpdateApp(ctx context.Context, appID string, c AppChange) (clo
 			}
 		}
 		if err := tx.Rename(ctx, slug, name); err != nil {
-			return err
+			return namingSlug(err, slug)
 		}
 		app, err = tx.App(ctx)
 		return err
@@ -100,6 +100,16 @@ func (m *Manager) DeleteApp(ctx context.Context, appID string) error {
 		}
 		return tx.Delete(ctx)
 	})
+}
+
+// namingSlug makes the store's conflict about a slug say which one it is.
+func namingSlug(err error, slug string) error {
+	if cloud.CodeOf(err) != cloud.CodeConflict {
+		return err
+	}
+	named := cloud.Errorf(cloud.CodeConflict, "another app has the slug %q; choose another", slug)
+	named.Field = "slug"
+	return named.Because(err)
 }
 
 func (m *Manager) checkApp(slug, name string) error {

@@ -28,7 +28,7 @@ func TestAPI_apps(t *testing.T) {
 			`{"id":"*","slug":"plain","name":"plain","url":"http://plain.localhost:8080","created_at":"*","updated_at":"*"}`)
 	})
 	t.Run("bad input", func(t *testing.T) {
-		s.owner("POST", "/apps", `{"slug":"shop"}`).fails(409, cloud.CodeConflict, "slug", `…`)
+		s.owner("POST", "/apps", `{"slug":"shop"}`).fails(409, cloud.CodeConflict, "slug", `another app has the slug "shop"; choose another`)
 		s.owner("POST", "/apps", `{"slug":"Shop"}`).fails(422, cloud.CodeInvalid, "slug", `"Shop": the character 'S' at position 1 is not one of a-z, 0-9 and -`)
 		s.owner("POST", "/apps", `{"slug":""}`).fails(422, cloud.CodeInvalid, "slug", "is empty…")
 		s.owner("POST", "/apps", `{"slug":"picloud"}`).fails(422, cloud.CodeInvalid, "slug", `"picloud" would answer on picloud.local, which is the device's own name`)
@@ -46,7 +46,7 @@ func TestAPI_apps(t *testing.T) {
 		s.owner("GET", "/apps/shop", nil).is(200, store)
 		s.must("POST", "/apps", `{"slug":"shop"}`)
 		s.owner("GET", "/apps/shop", nil).is(200, `{"id":"*","slug":"shop","name":"shop","url":"http://shop.localhost:8080","created_at":"*","updated_at":"*"}`)
-		s.owner("PATCH", "/apps/store", `{"slug":"shop"}`).fails(409, cloud.CodeConflict, "slug", `…`)
+		s.owner("PATCH", "/apps/store", `{"slug":"shop"}`).fails(409, cloud.CodeConflict, "slug", `another app has the slug "shop"; choose another`)
 		s.owner("PATCH", "/apps/store", `{"name":""}`).fails(422, cloud.CodeInvalid, "name", `is empty`)
 	})
 	t.Run("renaming is refused while a route names the old host", func(t *testing.T) {

@@ -37,6 +37,11 @@ func (m *Manager) AddDomain(ctx context.Context, appID, host string) (cloud.Doma
 			return cloud.Errorf(cloud.CodeLimit, "the app has %d domains, the most it may have", len(claimed))
 		}
 		d, err = tx.AddDomain(ctx, host)
+		if cloud.CodeOf(err) == cloud.CodeConflict {
+			named := cloud.Errorf(cloud.CodeConflict, "an app has claimed %s already", host)
+			named.Field = "host"
+			return named.Because(err)
+		}
 		return err
 	})
 	return d, err

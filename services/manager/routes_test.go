@@ -162,8 +162,8 @@ func TestAPI_domains(t *testing.T) {
 		add := func(app, host string) answer {
 			return s.owner("POST", "/apps/"+app+"/domains", map[string]any{"host": host})
 		}
-		add("other", "shop.example.com").fails(409, cloud.CodeConflict, "host", "…")
-		add("shop", "shop.example.com").fails(409, cloud.CodeConflict, "host", "…")
+		add("other", "shop.example.com").fails(409, cloud.CodeConflict, "host", "an app has claimed shop.example.com already")
+		add("shop", "shop.example.com").fails(409, cloud.CodeConflict, "host", "an app has claimed shop.example.com already")
 		add("default", "a.example.com").fails(422, cloud.CodeInvalid, "host", `the app "default" answers on the instance's own hosts and takes no domains; create an app for a.example.com`)
 		add("shop", "").fails(422, cloud.CodeInvalid, "host", "is empty…")
 		add("shop", "localhost").fails(422, cloud.CodeInvalid, "host", `"localhost" is this machine itself…`)
