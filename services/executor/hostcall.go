@@ -313,18 +313,21 @@ func decodeArgs(args []byte, targets ...arg) error {
 		return cloud.Invalid("arguments", "are %d; the operation takes %d", len(items), len(targets))
 	}
 	for i, t := range targets {
+		var err error
 		switch to := t.to.(type) {
 		case *json.RawMessage:
 			*to = items[i]
-			continue
 		case *string, *float64, *[]string:
 			if string(items[i]) == "null" {
 				return cloud.Invalid(t.name, "is missing")
 			}
+			err = json.Unmarshal(items[i], to)
+		default:
+			dec := json.NewDecoder(bytes.NewReader(items[i]))
+			dec.DisallowUnknownFields()
+			err = dec.Decode(to)
 		}
-		dec := json.NewDecoder(bytes.NewReader(items[i]))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(t.to); err != nil {
+		if err != nil {
 			return cloud.Invalid(t.name, "has the wrong type or an unknown field")
 		}
 	}
