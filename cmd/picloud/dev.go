@@ -30,7 +30,10 @@ func devCommand() *cobra.Command {
 		Long: `dev starts a PostgreSQL server of its own below the data directory (reachable
 by a unix socket alone), migrates and seeds it, and serves until it is
 interrupted. An API key of the owner is written to DIR/owner-token; pic finds it
-there.`,
+there.
+
+The first interrupt lets requests under way end, for 10 s at most; a second one
+ends it at once.`,
 		Example: "  picloud dev\n  picloud dev --listen 0.0.0.0:8080 --data /srv/picloud",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +61,9 @@ func (d *devServer) serve(ctx context.Context) (err error) {
 		return err
 	}
 	if err := checkPort(d.listen); err != nil {
+		return err
+	}
+	if err := checkWorker(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(data, 0o755); err != nil {
@@ -155,4 +161,16 @@ func checkPort(address string) error {
 	default:
 		return fmt.Errorf("cannot listen on %s: %w", address, err)
 	}
+}
+
+// checkWorker tells early that the other half of the server is missing.
+func checkWorker() error {
+	worker, err := caddycloud.WorkerPath()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(worker); err != nil {
+		return fmt.Errorf("picloud-worker, which runs the scripts, belongs beside picloud: %w; `make build` makes both", err)
+	}
+	return nil
 }

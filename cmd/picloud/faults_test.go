@@ -121,12 +121,17 @@ func deployGuestbook(t *testing.T, d *cloudtest.Dev) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := json.Marshal(map[string]any{"scripts": []any{map[string]any{"name": "guestbook", "language": "ts", "source": string(source)}}})
+	deploy(t, d, "guestbook", string(source))
+}
+
+func deploy(t *testing.T, d *cloudtest.Dev, name, source string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"scripts": []any{map[string]any{"name": name, "language": "ts", "source": source}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if status, answer := d.Do(http.MethodPost, "/api/v1/apps/default/deploy", string(body)); status >= 300 {
-		t.Fatalf("deploying the guestbook: %d %s", status, answer)
+		t.Fatalf("deploying %s: %d %s", name, status, answer)
 	}
 }
 

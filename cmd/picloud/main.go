@@ -63,6 +63,7 @@ func main() {
 		}
 		return
 	}
+	caddycloud.TuneMemory()
 	caddycloud.Version, caddycloud.Commit = version, commit
 	if self, err := os.Executable(); err == nil {
 		caddycloud.BuildCommand = []string{self, buildScript}
@@ -73,6 +74,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "picloud:", err)
 		os.Exit(1)

@@ -94,16 +94,25 @@ func (a *App) fillDefaults() error {
 		return errors.New(`picloud: no database: set "database" in the picloud option, or PICLOUD_DATABASE_URL`)
 	}
 	if a.Worker == "" {
-		self, err := os.Executable()
+		worker, err := WorkerPath()
 		if err != nil {
-			return fmt.Errorf("picloud: finding picloud-worker: %w; name it with \"worker\"", err)
+			return fmt.Errorf("picloud: %w; name it with \"worker\"", err)
 		}
-		a.Worker = filepath.Join(filepath.Dir(self), "picloud-worker")
+		a.Worker = worker
 	}
 	if a.Drain == 0 {
 		a.Drain = caddy.Duration(10 * time.Second)
 	}
 	return nil
+}
+
+// WorkerPath is where picloud-worker is by default: beside this program.
+func WorkerPath() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding picloud-worker: %w", err)
+	}
+	return filepath.Join(filepath.Dir(self), "picloud-worker"), nil
 }
 
 func (a *App) config() Config {

@@ -124,6 +124,7 @@ func (e *Executor) Provision(ctx caddy.Context) (err error) {
 
 // ServeHTTP carries out the request's plan.
 func (e *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	e.services.memory.Used()
 	e.services.Executor.ServeHTTP(w, r)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/executor"
+	"github.com/picloud/picloud/services/idle"
 	"github.com/picloud/picloud/services/javascript/build"
 	"github.com/picloud/picloud/services/kv"
 	"github.com/picloud/picloud/services/manager"
@@ -56,13 +57,14 @@ type Services struct {
 	catalog  *orchestrator.Catalog
 	recorder *executor.Recorder
 	builds   *buildSet
+	memory   *idle.Notice // when requests have ceased
 	drain    time.Duration
 }
 
 // Open puts the services together. It does not connect to the database; Start
 // does. Destruct ends what Open and Start began.
 func Open(c Config) (_ *Services, err error) {
-	s := &Services{hosts: orchestrator.Hosts{Names: c.InstanceHosts}, builds: newBuildSet(), drain: c.Drain}
+	s := &Services{hosts: orchestrator.Hosts{Names: c.InstanceHosts}, builds: newBuildSet(), memory: idle.New(memoryIdle, releaseMemory), drain: c.Drain}
 	if s.pool, err = postgres.NewPool(context.Background(), c.Database); err != nil {
 		return nil, err
 	}

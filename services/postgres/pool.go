@@ -3,11 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/picloud/picloud/services/idle"
 )
 
 // Bounds of the pool, all ours. A connection string may set pool_max_conns.
@@ -35,18 +36,17 @@ func NewPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	}
 	cfg.ConnConfig.ConnectTimeout = connectTimeout
 	cfg.PingTimeout = pingTimeout
-	// The pool's own check of idle connections ticks for ever. Instead the trimmer
+	// The pool's own check of idle connections ticks for ever. Instead trim
 	// closes them, and a ping on acquiring finds the broken ones.
 	cfg.HealthCheckPeriod = 1000 * time.Hour
 	cfg.MaxConnIdleTime = 1000 * time.Hour
-	t := &trimmer{idle: idleTime}
-	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { t.used(); return true, nil }
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	t.reset.Store(new(pool.Reset))
-	return pool, nil
+	var pool *pgxpool.Pool
+	trim := idle.New(idleTime, func() { pool.Reset() })
+	// On acquiring, not on releasing: for that pgxpool would start a goroutine
+	// each time.
+	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { trim.Used(); return true, nil }
+	pool, err = pgxpool.NewWithConfig(ctx, cfg)
+	return pool, err
 }
 
 // parameters are the settings of a connection string.
@@ -56,33 +56,4 @@ func parameters(url string) map[string]string {
 		return nil
 	}
 	return cfg.RuntimeParams
-}
-
-// trimmer calls reset once when no connection was acquired for a while. Its timer
-// exists only between the last time and then. It hears of acquiring, not of
-// releasing: for that pgxpool would start a goroutine each time.
-type trimmer struct {
-	idle  time.Duration
-	reset atomic.Pointer[func()]
-	last  atomic.Int64 // Unix nanoseconds of the last use
-	armed atomic.Bool
-}
-
-func (t *trimmer) used() {
-	t.last.Store(time.Now().UnixNano())
-	if t.armed.CompareAndSwap(false, true) {
-		time.AfterFunc(t.idle, t.check)
-	}
-}
-
-func (t *trimmer) check() {
-	left := t.idle - time.Since(time.Unix(0, t.last.Load()))
-	if left > 0 {
-		time.AfterFunc(left, t.check)
-		return
-	}
-	t.armed.Store(false)
-	if reset := t.reset.Load(); reset != nil {
-		(*reset)()
-	}
 }

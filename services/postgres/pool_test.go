@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +23,7 @@ func TestNewPool(t *testing.T) {
 		if ok, err := cfg.PrepareConn(t.Context(), (*pgx.Conn)(nil)); !ok || err != nil {
 			t.Errorf("a connection is refused: %v, %v", ok, err)
 		}
-		time.Sleep(2 * idleTime) // the trimmer's timer has come and gone
+		time.Sleep(2 * idleTime) // the timer has come and gone
 		synctest.Wait()
 		if got := pool.Stat().NewConnsCount(); got != 0 {
 			t.Errorf("%d connections without use", got)
@@ -35,32 +34,6 @@ func TestNewPool(t *testing.T) {
 			t.Errorf("%q is accepted", bad)
 		}
 	}
-}
-
-func TestTrimmer(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var resets atomic.Int32
-		tr := &trimmer{idle: 10 * time.Second}
-		tr.reset.Store(new(func() { resets.Add(1) }))
-		step := func(d time.Duration, want int32) {
-			t.Helper()
-			time.Sleep(d)
-			synctest.Wait()
-			if got := resets.Load(); got != want {
-				t.Fatalf("%d resets, want %d", got, want)
-			}
-		}
-		step(time.Hour, 0) // never used
-		tr.used()
-		step(6*time.Second, 0)
-		tr.used()
-		step(6*time.Second, 0)
-		step(5*time.Second, 1)
-		step(time.Hour, 1)
-		tr.used()
-		step(11*time.Second, 2)
-	})
 }
 
 func TestAfterPrefix(t *testing.T) {
