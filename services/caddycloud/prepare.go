@@ -89,7 +89,7 @@ func writeOwnerToken(ctx context.Context, keys *authz.Keys, path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	if _, err := fmt.Fprintln(f, token); err != nil {
 		return errors.Join(err, f.Close())
 	}

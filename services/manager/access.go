@@ -172,8 +172,7 @@ func bearer(r *http.Request) (string, error) {
 }
 
 func message(err error) string {
-	var e *cloud.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
 		return e.Message
 	}
 	return err.Error()

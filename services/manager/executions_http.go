@@ -134,7 +134,7 @@ func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-ch
 	out := http.NewResponseController(w)
 	_ = out.SetWriteDeadline(time.Time{}) // a stream outlives the server's deadline for answers, where there is one
 	w.WriteHeader(http.StatusOK)
-	heartbeat := time.NewTicker(m.heartbeat)
+	heartbeat := time.NewTimer(m.heartbeat)
 	defer heartbeat.Stop()
 	for {
 		if out.Flush() != nil {
@@ -151,13 +151,13 @@ func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-ch
 				return
 			}
 			err = writeEvent(w, e)
-			heartbeat.Reset(m.heartbeat)
 		case <-heartbeat.C:
 			_, err = w.Write([]byte(": still here\n\n"))
 		}
 		if err != nil {
 			return
 		}
+		heartbeat.Reset(m.heartbeat)
 	}
 }
 

@@ -51,7 +51,7 @@ type RouteDraftJSON struct {
 }
 
 func (r RouteDraftJSON) draft() RouteDraft {
-	return RouteDraft{Method: r.Method, Host: r.Host, Path: r.Path, Mode: r.Mode}
+	return RouteDraft(r)
 }
 
 // routeDrafts keeps nil apart from empty.
@@ -128,8 +128,7 @@ func (m *Manager) registerRoutes(api huma.API) {
 	}, func(ctx context.Context, c *caller, in *routeInput) (*checkRouteOutput, error) {
 		out := &checkRouteOutput{}
 		err := m.CheckRoute(ctx, c.app, in.Body.Script, in.Body.draft())
-		var e *cloud.Error
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*cloud.Error](err); ok {
 			if conflict, ok := e.Details.(RouteConflict); ok {
 				other := m.routeJSON(ctx, c, conflict.Route, conflict.Script)
 				out.Body.Conflict = &other

@@ -99,6 +99,7 @@ func (d DraftJSON) draft(name string) ScriptDraft {
 	return ScriptDraft{Name: name, Kind: d.Kind, Language: d.Language, Source: d.Source, Limits: d.Limits.limits()}
 }
 
+// ScriptDraftJSON is a script of a deployment.
 type ScriptDraftJSON struct {
 	Name string `json:"name"`
 	DraftJSON

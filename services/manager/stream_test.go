@@ -20,7 +20,7 @@ func TestStream_heartbeat(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			m.stream(context.Background(), w, events)
+			m.stream(t.Context(), w, events)
 		}()
 		time.Sleep(m.heartbeat - time.Second)
 		events <- cloud.Execution{ID: "e"}
@@ -40,7 +40,7 @@ func TestStream_heartbeat(t *testing.T) {
 func TestStream_endsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := unused(t)
-		ctx, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -152,8 +152,7 @@ func redirectToCurrent(w http.ResponseWriter, r *http.Request, former, current s
 }
 
 func answer(w http.ResponseWriter, err error) {
-	var e *cloud.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*cloud.Error](err); ok {
 		if d, ok := e.Details.(Allowed); ok {
 			w.Header().Set("Allow", strings.Join(d.Allow, ", "))
 		}

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/picloud/picloud/services/cloud"
@@ -19,10 +20,8 @@ func (h Hosts) IsInstance(host string) bool {
 	if host == "localhost" {
 		return true
 	}
-	for _, n := range h.Names {
-		if host == n {
-			return true
-		}
+	if slices.Contains(h.Names, host) {
+		return true
 	}
 	_, err := netip.ParseAddr(host)
 	return err == nil
