@@ -15,6 +15,10 @@ for lock in examples/*/package-lock.json; do
 	npm ci --prefix "$dir" --no-audit --no-fund --ignore-scripts --loglevel=error
 done
 
+# The binaries that the whole-stack tests run, built once for all packages.
+make --no-print-directory build
+export PICLOUD_TEST_BIN=$PWD/bin
+
 # What the packages start (workers, PostgreSQL, servers) is held to deadlines, so
 # one package is tested at a time; compiling goes first, side by side.
 go build ./...
