@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dop251/goja"
@@ -161,9 +162,12 @@ func (r *Runtime) requestMethod(s string) string {
 
 // incomingRequest is the Request that a handler gets.
 func (r *Runtime) incomingRequest(s *wire.Start) *goja.Object {
-	fields := make([]wire.Header, len(s.Headers))
-	for i, f := range s.Headers {
-		fields[i] = wire.Header{Name: f.Name, Value: latin1(f.Value)}
+	fields := s.Headers
+	if slices.ContainsFunc(fields, func(f wire.Header) bool { return !isASCII(f.Value) }) {
+		fields = slices.Clone(fields)
+		for i := range fields {
+			fields[i].Value = latin1(fields[i].Value)
+		}
 	}
 	q := &request{
 		method: s.Method, url: s.URL, redirect: "manual", incoming: true,

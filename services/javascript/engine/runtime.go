@@ -56,7 +56,9 @@ type Runtime struct {
 	aborts    []func() // run when the caller goes away
 	canceled  bool
 	// rejections are promises that were rejected while nobody had asked.
-	rejections     []*goja.Promise
+	rejections []*goja.Promise
+	// awaited is a promise whose rejection await sees.
+	awaited        *goja.Promise
 	platformErrors map[*goja.Object]cloud.Code
 
 	env    *Env
@@ -82,7 +84,9 @@ func NewRuntime(p *Program) *Runtime {
 	r.vm.SetParserOptions(parser.WithDisableSourceMaps)
 	r.vm.SetPromiseRejectionTracker(func(p *goja.Promise, op goja.PromiseRejectionOperation) {
 		if op == goja.PromiseRejectionReject {
-			r.rejections = append(r.rejections, p)
+			if p != r.awaited {
+				r.rejections = append(r.rejections, p)
+			}
 			return
 		}
 		for i, q := range r.rejections {
@@ -118,7 +122,7 @@ func (r *Runtime) Run(x *Execution, env *Env) (end wire.End) {
 	if f != nil {
 		end.Code, end.Error = string(f.code), f.err
 	}
-	end.Peak = liveHeap()
+	end.Peak = peakHeap()
 	r.reset()
 	return end
 }
@@ -155,6 +159,7 @@ func (r *Runtime) recovered(v any) *failure {
 
 func (r *Runtime) reset() {
 	r.x, r.incoming, r.waiting, r.logged, r.truncated, r.canceled = nil, nil, 0, 0, false, false
+	r.awaited = nil
 	r.answer = answer{}
 	r.aborts = nil
 	clear(r.calls)
@@ -363,8 +368,7 @@ func (r *Runtime) await(v goja.Value, never error) (goja.Value, error) {
 	}
 	p := obj.Export().(*goja.Promise)
 	if p.State() == goja.PromiseStatePending {
-		// The reactions make the rejection count as handled.
-		r.then(obj, func(goja.Value) {}, func(goja.Value) {})
+		r.awaited = p
 		if err := r.loop(func() bool { return p.State() != goja.PromiseStatePending }, never); err != nil {
 			return nil, err
 		}
