@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,7 +25,7 @@ import (
 //			database   <postgres URL>   # default: $PICLOUD_DATABASE_URL
 //			worker     <path>           # default: picloud-worker beside the server's binary
 //			public_url <URL>            # where people outside reach the instance
-//			hosts      <name...>        # further names of the instance itself
+//			hosts      <name...>        # names of the instance itself, beside the machine's own and NAME.local
 //			executions {
 //				max        <count>      # at once, in all; default 32
 //				per_app    <count>      # at once, of one app; default 24
@@ -116,7 +118,10 @@ func WorkerPath() (string, error) {
 }
 
 func (a *App) config() Config {
-	names := make([]string, 0, len(a.Hosts)+1)
+	var names []string
+	if hostname, err := os.Hostname(); err == nil {
+		names = machineHosts(hostname)
+	}
 	for _, h := range a.Hosts {
 		names = append(names, cloud.NormalHost(h))
 	}
@@ -134,6 +139,17 @@ func (a *App) config() Config {
 		Drain:         time.Duration(a.Drain),
 		Logger:        a.log,
 	}
+}
+
+// machineHosts are the names by which a machine with this host name is reached
+// in its network; none if it is no name for a network.
+func machineHosts(hostname string) []string {
+	name := cloud.NormalHost(hostname)
+	if p, err := cloud.ParseHostPattern(name); err != nil || p.Kind != cloud.HostStrict {
+		return nil
+	}
+	short, _, _ := strings.Cut(name, ".")
+	return slices.Compact([]string{name, short, short + ".local"})
 }
 
 // Validate refuses what cannot work.

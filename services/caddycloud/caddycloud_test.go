@@ -329,11 +329,18 @@ func TestHosts(t *testing.T) {
 	if status, answer := s.do(http.MethodPost, "/api/v1/apps", `{"slug":"shop"}`); status != http.StatusCreated {
 		t.Fatalf("%d %s", status, answer)
 	}
+	machine, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, _, _ = strings.Cut(machine, ".")
 	for _, tt := range []struct {
 		host, path string
 		status     int
 		code       string
 	}{
+		{machine, "/hello", http.StatusOK, ""},
+		{machine + ".local:8080", "/api/v1/me", http.StatusOK, ""},
 		{"localhost", "/healthz", http.StatusOK, ""},
 		{"shop.localhost", "/healthz", http.StatusOK, ""},
 		{"localhost", "/version", http.StatusOK, ""},
