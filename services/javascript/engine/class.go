@@ -3,8 +3,8 @@ package engine
 import "github.com/dop251/goja"
 
 // hidden is the property under which an object of a class written in Go keeps
-// its state.
-var hidden = goja.NewSymbol("picloud.state")
+// its state. It has no name, which goja would put together for each object.
+var hidden = goja.NewSymbol("")
 
 // slot is a JavaScript value that carries a Go value and reads as undefined.
 type slot struct {

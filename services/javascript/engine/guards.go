@@ -2,11 +2,9 @@ package engine
 
 import (
 	"math"
-	"strings"
 	"sync/atomic"
 
 	"github.com/dop251/goja"
-	"github.com/picloud/picloud/services/javascript/regexpclass"
 )
 
 // The guards turn calls that would take all memory, or loop for minutes where no
@@ -71,7 +69,7 @@ func (r *Runtime) installGuards(global *goja.Object) {
 		{"ArrayBuffer", 1}, {"Uint8Array", 1}, {"Int8Array", 1}, {"Uint8ClampedArray", 1}, {"Uint16Array", 2}, {"Int16Array", 2},
 		{"Uint32Array", 4}, {"Int32Array", 4}, {"Float32Array", 4}, {"Float64Array", 8}, {"BigInt64Array", 8}, {"BigUint64Array", 8},
 	} {
-		r.guardConstructor(global, c.name, func(args []goja.Value) []goja.Value {
+		r.guardConstructor(global, c.name, func(args []goja.Value, _ bool) []goja.Value {
 			if len(args) > 0 && goja.IsNumber(args[0]) {
 				if n := args[0].ToFloat() * c.size; n > float64(allocatable.Load()) {
 					panic(r.rangeError("Array buffer allocation failed: %.0f bytes are over the memory limit", n))
@@ -80,7 +78,7 @@ func (r *Runtime) installGuards(global *goja.Object) {
 			return args
 		})
 	}
-	r.guardConstructor(global, "RegExp", r.regexpArguments)
+	r.guardRegExp(global)
 }
 
 // guard has check run before a method, which it may refuse by a panic.
@@ -100,8 +98,9 @@ func (r *Runtime) guard(on *goja.Object, where, name string, check func(goja.Fun
 	_ = on.DefineDataProperty(name, wrapped, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
 }
 
-// guardConstructor has prepare see the arguments of a constructor first.
-func (r *Runtime) guardConstructor(global *goja.Object, name string, prepare func([]goja.Value) []goja.Value) {
+// guardConstructor has prepare see the arguments of a constructor first; derived
+// tells whether they come from a subclass.
+func (r *Runtime) guardConstructor(global *goja.Object, name string, prepare func(args []goja.Value, derived bool) []goja.Value) {
 	original, ok := global.Get(name).(*goja.Object)
 	if !ok {
 		return
@@ -113,7 +112,7 @@ func (r *Runtime) guardConstructor(global *goja.Object, name string, prepare fun
 		if target == nil || target == wrapped {
 			target = original
 		}
-		o, err := construct(target, prepare(cc.Arguments)...)
+		o, err := construct(target, prepare(cc.Arguments, target != original)...)
 		if err != nil {
 			panic(err)
 		}
@@ -151,25 +150,4 @@ func (r *Runtime) checkString(length float64, what string) {
 	if length > maxStringLength || length > float64(allocatable.Load()) && !math.IsInf(length, 1) {
 		panic(r.rangeError("Invalid string length: %s would make %.0f characters", what, length))
 	}
-}
-
-// regexpArguments resolves the property classes that goja does not know.
-func (r *Runtime) regexpArguments(args []goja.Value) []goja.Value {
-	if len(args) < 2 {
-		return args
-	}
-	pattern, ok1 := args[0].(goja.String)
-	flags, ok2 := args[1].(goja.String)
-	if !ok1 || !ok2 {
-		return args
-	}
-	f := flags.String()
-	if !strings.ContainsAny(f, "uv") {
-		return args
-	}
-	expanded, err := regexpclass.Expand(pattern.String(), f)
-	if err != nil {
-		panic(r.newError("SyntaxError", "", "Invalid regular expression: "+err.Error()))
-	}
-	return []goja.Value{r.vm.ToValue(expanded), r.vm.ToValue(strings.ReplaceAll(f, "v", "u"))}
 }
