@@ -3,9 +3,13 @@ package worker
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -17,7 +21,26 @@ import (
 	"github.com/picloud/picloud/services/executor/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// serveDescriptor is the environment variable that makes the test binary a worker
+// with one processor, on the socket that is its descriptor 3.
+const serveDescriptor = "WORKER_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(serveDescriptor) == "" {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	runtime.GOMAXPROCS(1)
+	conn, err := net.FileConn(os.NewFile(3, "socket"))
+	if err == nil {
+		err = Serve(conn, Config{})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
 
 // socketpair returns two connected stream sockets, as a worker inherits one.
 func socketpair(t testing.TB) (server, worker net.Conn) {
@@ -325,24 +348,77 @@ func TestServe_Memory(t *testing.T) {
 	}
 }
 
-// A native loop does not see the interrupt: the worker reports the execution and
-// asks to be ended.
+// A native loop does not see the interrupt: the worker reports the execution,
+// lets go what others said before, and leaves with ExitStuck, on one processor too.
 func TestServe_Stuck(t *testing.T) {
-	stuck := make(chan struct{})
-	s := serve(t, Config{Grace: time.Millisecond, Stuck: func() { close(stuck) }})
-	// The comparison of two long equal strings built apart goes on for a while;
-	// many of them in one native sort outlast the limit.
-	s.load(1, `return {default: {fetch: () => { const a = new Float64Array(4e6); for (let i = 0; i < 1000; i++) a[i] = Math.random(); for (;;) a.map(Number).sort() }}}`)
+	ours, theirs := socketpair(t)
+	defer ours.Close()
+	file, err := theirs.(*net.UnixConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), binary)
+	cmd.Env = append(os.Environ(), serveDescriptor+"=1")
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	s := &server{t: t, conn: ours, frames: wire.NewReader(ours, wire.MaxFromWorker)}
+	if f := s.read(); f.Type != wire.TypeReady {
+		t.Fatalf("first frame %+v", f)
+	}
+	// The expression has two to the power of forty ways to fail.
+	s.load(1, `return {default: {fetch: () => /^(?=a)(a+)+$/.test("a".repeat(40) + "b")}}`)
 	start := startOf(1)
 	start.CPU = 20 * time.Millisecond
 	s.write(wire.Append(nil, wire.TypeStart, 1, start.Append(nil)))
-	if o := s.collect(1, nil); o.end.Code != string(cloud.CodeCPU) {
+	if o := s.collect(1, nil); o.end.Code != string(cloud.CodeCPU) || o.end.Error == nil || !strings.Contains(o.end.Error.Message, "native code") {
 		t.Errorf("got %+v %+v", o.end, o.end.Error)
 	}
-	select {
-	case <-stuck:
-	default:
-		// It ended by the interrupt after all, or is about to be reported.
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != ExitStuck {
+		t.Errorf("the worker left with %v (%v), want exit code %d", cmd.ProcessState, err, ExitStuck)
+	}
+}
+
+// Runners end when their program goes, or with the server: TestMain would see
+// those that stay.
+func TestServe_RunnersEnd(t *testing.T) {
+	s := serve(t, Config{Idle: 2})
+	for range 2 {
+		s.load(1, `const c = picloud.kv.collection("c"); return {default: {fetch: () => c.get("k")}}`)
+		// More at once than may wait afterwards.
+		const executions = 4
+		var answers []byte
+		for id := range uint32(executions) {
+			s.write(wire.Append(nil, wire.TypeStart, id+1, startOf(1).Append(nil)))
+		}
+		for range executions {
+			f := s.read()
+			call, err := wire.ParseHostCall(f.Payload)
+			if f.Type != wire.TypeHostCall || err != nil {
+				t.Fatalf("frame %+v, %v", f, err)
+			}
+			answers = wire.Append(answers, wire.TypeHostResult, f.ID, wire.HostResult{Call: call.Call, Value: []byte("1")}.Append(nil))
+		}
+		s.write(answers)
+		for ended := 0; ended < executions; {
+			f := s.read()
+			if f.Type != wire.TypeEnd {
+				continue
+			}
+			ended++
+			if end, err := wire.ParseEnd(f.Payload); err != nil || end.Code != "" {
+				t.Errorf("end %+v, %v", end, err)
+			}
+		}
+		s.write(wire.Append(nil, wire.TypeUnload, 1, nil))
 	}
 }
 
