@@ -177,6 +177,10 @@ func TestAPI_malformedRequests(t *testing.T) {
 	s.owner("GET", "/apps/default/executions?limit=0", nil).fails(422, cloud.CodeInvalid, "limit", "limit: expected number >= 1")
 	s.owner("GET", "/apps/default/executions?limit=1001", nil).fails(422, cloud.CodeInvalid, "limit", "limit: expected number <= 1000")
 	s.owner("GET", "/nothing", nil).fails(404, cloud.CodeNotFound, "", "the API has nothing at /api/v1/nothing; /api/v1/openapi.json lists what it has")
+	for _, at := range []string{"/apps/default/kv//k", "/apps//scripts", "/apps/default/kv/c/../../scripts", "/apps/./default", "/apps//"} {
+		s.owner("GET", at, nil).fails(404, cloud.CodeNotFound, "", "the API has nothing at /api/v1"+at+": a segment of the path is empty…")
+	}
+	s.owner("GET", "/apps/default/kv/c/%2E%2E", nil).fails(404, cloud.CodeNotFound, "", `the collection "c" has no key ".."`)
 	wrong := s.owner("PUT", "/apps", nil)
 	wrong.fails(405, cloud.CodeMethodNotAllowed, "", "/api/v1/apps does not take PUT; it takes GET, POST")
 	if got := wrong.header.Get("Allow"); got != "GET, POST" {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -175,8 +177,15 @@ func (q Quotas) or(d Quotas) Quotas {
 // connections need not wait for them. It may be called more than once.
 func (m *Manager) Stop() { m.stop.Do(func() { close(m.stopping) }) }
 
-// ServeHTTP serves the API.
-func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.http.ServeHTTP(w, r) }
+// ServeHTTP serves the API. A path with an empty or dot segment names nothing:
+// net/http would redirect it to another resource.
+func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p := strings.TrimSuffix(r.URL.EscapedPath(), "/"); p != "" && path.Clean(p) != p {
+		m.refuse(w, r, "", cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s: a segment of the path is empty, . or ..; write dots as %%2E", r.URL.Path))
+		return
+	}
+	m.http.ServeHTTP(w, r)
+}
 
 // maxChanges is how many changes run at once, others wait. Each holds a
 // connection to the database while it builds, and those of the data services
