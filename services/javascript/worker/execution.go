@@ -37,8 +37,9 @@ func newExecution(w *worker, id uint32, s wire.Start) *execution {
 	return x
 }
 
-// finish ends the execution with the frame that says how.
-func (x *execution) finish(end wire.End) {
+// run runs the execution on a runtime of p.
+func (x *execution) run(p *program, env *engine.Env) {
+	end := x.work(p, env)
 	x.worker.remove(x.id)
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -55,6 +56,18 @@ func (x *execution) finish(end wire.End) {
 		batches.Put(x.buffer)
 	}
 	x.batch, x.buffer = nil, nil
+}
+
+func (x *execution) work(p *program, env *engine.Env) wire.End {
+	if p == nil {
+		return wire.End{Code: string(cloud.CodeInternal), Error: &cloud.ScriptError{Name: "InternalError", Message: "the program is not loaded"}}
+	}
+	r, err := p.take()
+	if err != nil {
+		return wire.End{Code: string(cloud.CodeOf(err)), Error: &cloud.ScriptError{Name: "SyntaxError", Message: err.Error()}}
+	}
+	defer p.give(r)
+	return r.Run(x.engine, env)
 }
 
 // begin appends a frame. It needs x.mu.

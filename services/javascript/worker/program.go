@@ -7,13 +7,13 @@ import (
 	"github.com/picloud/picloud/services/javascript/engine"
 )
 
-// program is a loaded script with the runners that wait for its executions.
+// program is a loaded script with the runtimes that wait for its executions.
 type program struct {
 	compile func() (*engine.Program, error)
-	idle    int // runners that may wait
+	idle    int // runtimes that may wait
 
 	mu   sync.Mutex
-	pool []*runner
+	pool []*engine.Runtime
 }
 
 // newProgram compiles when the first execution asks.
@@ -23,46 +23,39 @@ func newProgram(l wire.Load, idle int) *program {
 	})}
 }
 
-// take returns the runner that was used last; nil if none waits.
-func (p *program) take() *runner {
+// take returns the runtime that was used last, or a new one.
+func (p *program) take() (*engine.Runtime, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(p.pool)
-	if n == 0 {
-		return nil
+	if n := len(p.pool); n > 0 {
+		r := p.pool[n-1]
+		p.pool[n-1] = nil
+		p.pool = p.pool[:n-1]
+		p.mu.Unlock()
+		return r, nil
 	}
-	r := p.pool[n-1]
-	p.pool[n-1] = nil
-	p.pool = p.pool[:n-1]
-	return r
+	p.mu.Unlock()
+	code, err := p.compile()
+	if err != nil {
+		return nil, err
+	}
+	return engine.NewRuntime(code), nil
 }
 
-// give lets r wait for another execution; it reports whether there is room.
-func (p *program) give(r *runner) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.pool) >= p.idle {
-		return false
+// give returns a runtime after an execution.
+func (p *program) give(r *engine.Runtime) {
+	if !r.Reusable() {
+		return
 	}
-	p.pool = append(p.pool, r)
-	return true
+	p.mu.Lock()
+	if len(p.pool) < p.idle {
+		p.pool = append(p.pool, r)
+	}
+	p.mu.Unlock()
 }
 
-// dropIdle ends the runners that wait.
 func (p *program) dropIdle() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, r := range p.pool {
-		close(r.jobs)
-	}
 	clear(p.pool)
 	p.pool = p.pool[:0]
-}
-
-// close ends the runners that wait, and has none wait from now on.
-func (p *program) close() {
-	p.mu.Lock()
-	p.idle = 0
 	p.mu.Unlock()
-	p.dropIdle()
 }

@@ -55,7 +55,7 @@ func Serve(conn net.Conn, config Config) error {
 		config.Stuck = exitStuck
 	}
 	w := &worker{
-		config: config, out: newWriter(conn),
+		config: config, out: newWriter(conn), runners: runners{idle: config.Idle},
 		programs: map[uint32]*program{}, executions: map[uint32]*execution{},
 	}
 	if config.Memory > 0 {
@@ -69,7 +69,7 @@ func Serve(conn net.Conn, config Config) error {
 	}
 	w.stop()
 	_ = conn.Close()
-	w.running.Wait()
+	w.runners.close()
 	return err
 }
 
@@ -77,7 +77,7 @@ type worker struct {
 	config Config
 	out    *writer
 
-	running sync.WaitGroup
+	runners runners
 
 	mu         sync.Mutex
 	programs   map[uint32]*program
@@ -115,12 +115,8 @@ func (w *worker) handle(f wire.Frame) error {
 			return err
 		}
 		w.mu.Lock()
-		replaced := w.programs[f.ID]
 		w.programs[f.ID] = newProgram(l, w.config.Idle)
 		w.mu.Unlock()
-		if replaced != nil {
-			replaced.close()
-		}
 		return nil
 	case wire.TypeUnload:
 		w.mu.Lock()
@@ -128,7 +124,7 @@ func (w *worker) handle(f wire.Frame) error {
 		delete(w.programs, f.ID)
 		w.mu.Unlock()
 		if p != nil {
-			p.close()
+			p.dropIdle()
 		}
 		return nil
 	case wire.TypeEnv:
@@ -192,19 +188,8 @@ func (w *worker) start(id uint32, s wire.Start) error {
 	}
 	x := newExecution(w, id, s)
 	w.executions[id] = x
-	p := w.programs[s.Program]
-	if p == nil {
-		w.running.Go(func() {
-			x.finish(wire.End{Code: string(cloud.CodeInternal), Error: &cloud.ScriptError{Name: "InternalError", Message: "the program is not loaded"}})
-		})
-		return nil
-	}
-	r := p.take()
-	if r == nil {
-		r = &runner{program: p, jobs: make(chan job, 1)}
-		w.running.Go(r.run)
-	}
-	r.jobs <- job{x, w.env}
+	p, env := w.programs[s.Program], w.env
+	w.runners.run(func() { x.run(p, env) })
 	return nil
 }
 
@@ -236,9 +221,5 @@ func (w *worker) dropIdle() {
 func (w *worker) stop() {
 	w.out.close()
 	w.killAll(cloud.CodeWorkerDied)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, p := range w.programs {
-		p.close()
-	}
+	w.dropIdle()
 }

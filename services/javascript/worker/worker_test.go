@@ -387,9 +387,9 @@ func TestServe_Stuck(t *testing.T) {
 	}
 }
 
-// Runners end when their program goes, or with the server: TestMain would see
-// those that stay.
-func TestServe_RunnersEnd(t *testing.T) {
+// More executions wait at once than runners and runtimes may afterwards, and the
+// program goes and comes.
+func TestServe_ManyAtOnce(t *testing.T) {
 	s := serve(t, Config{Idle: 2})
 	for range 2 {
 		s.load(1, `const c = picloud.kv.collection("c"); return {default: {fetch: () => c.get("k")}}`)
