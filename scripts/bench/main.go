@@ -292,10 +292,11 @@ func (b *bench) versionTime(ctx context.Context) error {
 	return nil
 }
 
-// idle counts the CPU ticks of the server after the load, once its last batch of
-// records is written.
+// idle counts the CPU ticks of the server after the load, once the last records
+// are written, memory is given back and the database's connections are closed,
+// which takes some 10 s.
 func (b *bench) idle(ctx context.Context) error {
-	const settle, span = 5 * time.Second, 20 * time.Second
+	const settle, span = 15 * time.Second, 20 * time.Second
 	if err := sleep(ctx, settle); err != nil {
 		return err
 	}
