@@ -63,7 +63,7 @@ func main() {
 		}
 		return
 	}
-	caddycloud.TuneMemory()
+	_ = caddycloud.Tune() // without it, it works as well
 	caddycloud.Version, caddycloud.Commit = version, commit
 	if self, err := os.Executable(); err == nil {
 		caddycloud.BuildCommand = []string{self, buildScript}

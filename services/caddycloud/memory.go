@@ -1,31 +1,18 @@
 package caddycloud
 
 import (
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
 const (
-	// gcPercent lets the heap grow to four times what is live before it is
-	// collected, instead of twice: under load that saves a fifth of the server's
-	// CPU time. releaseMemory gives back what it costs.
-	gcPercent = 300
 	// memoryIdle is how long after the last request memory is given back.
 	memoryIdle = 5 * time.Second
 	// worthwhile is how many bytes make that worth a collection, which costs some
 	// 10 ms of CPU time.
 	worthwhile = 8 << 20
 )
-
-// TuneMemory sets the collector's pace for a server, unless the environment
-// variable GOGC does.
-func TuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
 
 // releaseMemory collects garbage and gives what is free back to the system, if
 // it is enough.
