@@ -3,6 +3,7 @@ package executor
 import (
 	"cmp"
 	"io"
+	"runtime"
 	"sync"
 )
 
@@ -69,6 +70,7 @@ func (o *output) backlog() int {
 // It blocks for one write at most; should more have gathered, spawn runs the
 // rest elsewhere.
 func (o *output) flush(spawn func(func())) {
+	runtime.Gosched() // whoever is about to append as well shares the write
 	o.mu.Lock()
 	if o.writing || len(o.pending) == 0 {
 		o.mu.Unlock()
