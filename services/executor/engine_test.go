@@ -41,6 +41,7 @@ func TestEngine(t *testing.T) {
 			await c.increment("n", 2); const list = await c.list({values: true});
 			return [await c.get("k"), e.version, await c.get("none"), await c.has("k"), list.keys, list.values, await c.delete("k")]`), "",
 			cloud.Limits{}, 200, `[{"n":1},1,null,true,["k","n"],[{"n":1},2],true]`},
+		{"an empty page", withModule(`const c = kv.collection("empty"); return (await c.list({values: true})).values.length === 0`), "", cloud.Limits{}, 200, "true"},
 		{"an entry that expires", withModule(`const c = kv.collection("x"); await c.set("k", 1, {ttl: 60});
 			const e = await c.entry("k"); return e.expiresAt instanceof Date && e.expiresAt > Date.now() + 50000`), "", cloud.Limits{}, 200, "true"},
 		{"a refused call", withModule(`try { await kv.collection("c").get("x".repeat(600)) } catch (e) { return [e.name, e.code] }`), "", cloud.Limits{}, 200, `["TypeError","invalid"]`},

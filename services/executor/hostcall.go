@@ -265,7 +265,7 @@ type kvFound struct {
 
 type kvList struct {
 	Keys   []string          `json:"keys"`
-	Values []json.RawMessage `json:"values,omitempty"`
+	Values []json.RawMessage `json:"values,omitzero"`
 	Cursor string            `json:"cursor,omitempty"`
 }
 
