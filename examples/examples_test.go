@@ -86,6 +86,9 @@ func TestHello(t *testing.T) {
 
 func TestGuestbook(t *testing.T) {
 	s := deploy(t, "guestbook.ts")
+	if empty := call[struct{ Entries []object }](s, "GET", "/guestbook", "", 200); empty.Entries == nil || len(empty.Entries) > 0 {
+		t.Errorf("got %v, want an empty array", empty)
+	}
 	call[object](s, "POST", "/guestbook", `{"name":"Ada","text":"first"}`, 201)
 	call[object](s, "POST", "/guestbook", `{"name":"Grace","text":"second"}`, 201)
 	call[object](s, "POST", "/guestbook", `{"name":"","text":"nameless"}`, 422)
