@@ -38,7 +38,7 @@ func (e *execution) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 		case <-e.news:
 		case <-r.Context().Done():
 			e.abandon()
-			return
+			panic(http.ErrAbortHandler)
 		}
 		e.mu.Lock()
 		if e.repeat {
@@ -55,6 +55,9 @@ func (e *execution) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 		e.mu.Unlock()
 
 		failed := ended && !answered
+		if streamed && !committed && (head != nil || failed) {
+			e.announceClose(w, r)
+		}
 		if head != nil && !committed && !failed {
 			if bad := e.writeHead(w, head); bad != nil {
 				e.reject(w, r, bad)
@@ -97,10 +100,11 @@ func (e *execution) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 func (e *execution) stillborn(w http.ResponseWriter, r *http.Request, err error) {
 	failure := asError(err)
 	e.close(wire.End{}, failure)
-	if r.Context().Err() == nil {
-		e.status = failure.Code.Status()
-		e.problem(w, r, failure)
+	if r.Context().Err() != nil {
+		panic(http.ErrAbortHandler)
 	}
+	e.status = failure.Code.Status()
+	e.problem(w, r, failure)
 }
 
 // grant lets the worker send n more bytes of response body.
@@ -187,7 +191,10 @@ func bodyAllowed(status int) bool {
 // problem answers with a failure of this execution.
 func (e *execution) problem(w http.ResponseWriter, r *http.Request, failure *cloud.Error) {
 	p := problem{err: failure, executionID: e.id0, sandboxed: e.plan.Sandboxed}
-	if e.end.Error != nil && e.x.cfg.CanReadLogs(e.plan.Principal, e.plan.App.ID) {
+	e.mu.Lock()
+	threw := e.end.Error != nil
+	e.mu.Unlock()
+	if threw && e.x.cfg.CanReadLogs(e.plan.Principal, e.plan.App.ID) {
 		p.thrown = e.thrown()
 	}
 	writeProblem(w, r, p)

@@ -43,6 +43,7 @@ type execution struct {
 	mu        sync.Mutex
 	room      sync.Cond      // signalled when bodyRoom grows or the execution ends
 	bodyRoom  int64          // bytes of request body that the worker accepts
+	bodyRead  bool           // the request body was read to its end
 	head      *wire.Response // nil before it arrives
 	body      []byte         // of the response, not yet taken
 	received  int64          // bytes of response body in all

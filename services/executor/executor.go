@@ -108,8 +108,9 @@ func orDefault[T int | time.Duration](field *T, value T) {
 
 // ServeHTTP carries out the plan in the request's context (cloud.WithPlan) and
 // answers with what the script says, or with a problem document (RFC 9457). If
-// the script fails after its answer has begun, it panics with
-// http.ErrAbortHandler, so that the client notices.
+// the script fails after its answer has begun, or the request's context ends
+// before the answer does, it panics with http.ErrAbortHandler, so that the
+// client does not take what it has for the whole.
 func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	plan := cloud.PlanFrom(r.Context())
 	if plan == nil || plan.Script.Build == nil {

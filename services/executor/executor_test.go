@@ -1,13 +1,16 @@
 package executor
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,11 +19,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/executor/wire"
 	"github.com/picloud/picloud/services/kv"
 )
 
@@ -38,6 +45,11 @@ type bench struct {
 	mu    sync.Mutex
 	plans map[string]*cloud.Plan
 }
+
+// wrapped is a ResponseWriter as a middleware hands it on.
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // newBench starts one; change may adapt the configuration.
 func newBench(t *testing.T, change func(*Config)) *bench {
@@ -65,7 +77,7 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 		plan := b.plans[r.Header.Get("Plan")]
 		b.mu.Unlock()
 		r.Header.Del("Plan")
-		b.ServeHTTP(w, r.WithContext(cloud.WithPlan(r.Context(), plan)))
+		b.ServeHTTP(wrapped{w}, r.WithContext(cloud.WithPlan(r.Context(), plan)))
 	}))
 	b.URL = server.URL
 	t.Cleanup(func() {
@@ -365,6 +377,85 @@ func TestExecutor_ServeHTTP(t *testing.T) {
 	})
 }
 
+// TestExecutor_ServeHTTP_bodyUnread answers while the request body is still on
+// its way: what comes of it later is no request.
+func TestExecutor_ServeHTTP_bodyUnread(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	plan := b.script("app", "glance")
+	const rest = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	begun := strings.Repeat("x", 2*maxSmallBody)
+	head := func(framing string) string {
+		return "POST / HTTP/1.1\r\nHost: x\r\nPlan: " + plan.Script.ID + "\r\n" + framing + "\r\n\r\n"
+	}
+	for name, request := range map[string]string{
+		"of known size": head("Content-Length: "+strconv.Itoa(len(begun)+len(rest))) + begun,
+		"in chunks":     head("Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n%x\r\n", len(begun), begun, len(rest)),
+		"malformed":     head("Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n?\r\n", len(begun), begun),
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, request); err != nil {
+				t.Fatal(err)
+			}
+			in := bufio.NewReader(conn)
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if res.StatusCode != 200 || string(body) != "seen" || err != nil || !res.Close {
+				t.Errorf("got %d %q, closed: %v, %v", res.StatusCode, body, res.Close, err)
+			}
+			_, _ = io.WriteString(conn, rest)
+			_ = conn.(*net.TCPConn).CloseWrite()
+			if more, _ := io.ReadAll(in); len(more) > 0 {
+				t.Errorf("the body was taken for a request: %q", more)
+			}
+		})
+	}
+}
+
+// deadlines is a ResponseWriter that notes that its read deadline was set.
+type deadlines struct {
+	http.ResponseWriter
+	set atomic.Bool
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error {
+	d.set.Store(true)
+	return nil
+}
+
+// TestExecution_pumped stops a pump that has read the whole body and has yet to
+// send it. The connection is in its next request's hands by then: a deadline
+// would cancel that.
+func TestExecution_pumped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		e := &execution{bodyRoom: wire.InitialCredit, worker: &worker{out: newOutput(ours)}}
+		e.room.L = &e.mu
+		w := &deadlines{ResponseWriter: httptest.NewRecorder()}
+		stop := e.pumped(w, httptest.NewRequest(http.MethodPost, "/", iotest.DataErrReader(strings.NewReader("body"))))
+		synctest.Wait()
+		go stop()
+		synctest.Wait()
+		if w.set.Load() {
+			t.Error("the reading was interrupted after its end")
+		}
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+		synctest.Wait()
+		ours.Close()
+		theirs.Close()
+	})
+}
+
 func TestExecutor_ServeHTTP_whatTheScriptThrew(t *testing.T) {
 	t.Parallel()
 	reader := &cloud.Principal{UserID: "reader"}
@@ -482,6 +573,28 @@ func TestExecutor_clientGone(t *testing.T) {
 	<-kv.held // the worker has heard of it
 	if records := b.records(t); len(records) != 1 || records[0].Status != 200 || records[0].Code != "" {
 		t.Errorf("recorded was %+v", records)
+	}
+}
+
+func TestExecutor_ServeHTTP_contextOver(t *testing.T) {
+	t.Parallel()
+	kv := newWatchedKV()
+	close(kv.release)
+	b := newBench(t, func(c *Config) { c.Services = kv.services() })
+	ctx, cancel := context.WithCancel(cloud.WithPlan(t.Context(), b.script("app", "deserted")))
+	defer cancel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.ServeHTTP(w, r.WithContext(ctx)) }))
+	defer server.Close()
+	for _, when := range []string{"amid the answer", "before it"} {
+		res, err := http.Get(server.URL)
+		cancel()
+		if err != nil {
+			continue
+		}
+		if body, err := io.ReadAll(res.Body); err == nil {
+			t.Errorf("%s: the client took it for whole: %d %q", when, res.StatusCode, body)
+		}
+		res.Body.Close()
 	}
 }
 

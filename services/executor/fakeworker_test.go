@@ -216,6 +216,11 @@ var behaviours = map[string]func(*fakeRun){
 		r.send(wire.TypeResponseEnd, nil)
 		r.end(wire.End{})
 	},
+	// glance answers when it has seen the beginning of the body.
+	"glance": func(r *fakeRun) {
+		<-r.in
+		r.answer(200, "seen")
+	},
 	"count": func(r *fakeRun) {
 		n := 0
 		complete := r.body(func(p []byte) { n += len(p) })

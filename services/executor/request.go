@@ -178,6 +178,7 @@ func (e *execution) pump(body io.Reader) {
 		}
 		got, err := body.Read(chunk[:n])
 		e.mu.Lock()
+		e.bodyRead = errors.Is(err, io.EOF)
 		e.bodyRoom -= int64(got)
 		over = e.ended || e.detached
 		e.mu.Unlock()
@@ -215,14 +216,40 @@ func (e *execution) pumped(w http.ResponseWriter, r *http.Request) (stop func())
 	return func() {
 		e.mu.Lock()
 		e.detached = true
+		read := e.bodyRead
 		e.mu.Unlock()
 		e.room.Broadcast()
-		select {
-		case <-done:
-		default:
-			// It may be waiting for a sender to whom nobody listens any more.
+		if !read {
+			// It may be waiting for a sender to whom nobody listens any more. What is
+			// left of the body is in the way of other requests, and the interruption
+			// cancels their context.
 			_ = rc.SetReadDeadline(time.Unix(1, 0))
-			<-done
+			defer lastOfConnection(w)
 		}
+		<-done
 	}
+}
+
+// announceClose tells the client of lastOfConnection while it still can be
+// told: when the answer begins before the request body was read.
+func (e *execution) announceClose(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	read := e.bodyRead
+	e.mu.Unlock()
+	if !read && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// lastOfConnection has a connection of HTTP/1 closed when the answer is sent.
+func lastOfConnection(w http.ResponseWriter) {
+	for {
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = inner.Unwrap()
+	}
+	// Only a body that is too large does that once the head is written.
+	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0))
 }
