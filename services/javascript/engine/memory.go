@@ -6,8 +6,6 @@ import (
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
-
-	"github.com/picloud/picloud/services/cloud"
 )
 
 // liveHeap is how many bytes of objects the heap holds, as of now.
@@ -51,36 +49,67 @@ const (
 	tightPace   = 25
 )
 
-// WatchMemory looks at the heap at the end of each garbage collection. When
-// scripts hold more than half of limit bytes, relieve is called; when they hold
-// more than limit, kill is called too, with cloud.CodeMemory. What the heap
-// holds when WatchMemory is called does not count. There is no polling: the
-// collector itself gives the sign. It sets the collector's pace until stop is
-// called, and what one script may allocate at once for good.
-func WatchMemory(limit int64, relieve func(), kill func(cloud.Code)) (stop func()) {
-	allocatable.Store(limit)
+// looks counts the looks at the heap that have been prepared.
+var looks atomic.Uint64
+
+// Looks is a mark in time for Watch.Kill.
+func Looks() uint64 { return looks.Load() }
+
+// Watch says what WatchMemory does.
+type Watch struct {
+	Limit int64 // bytes that scripts may hold
+	// Relieve lets go of what nobody uses. It is called when scripts hold more than
+	// half of Limit.
+	Relieve func()
+	// Kill ends the executions that began when Looks was less than before, so
+	// before the collection that found more than Limit. It tells whether there were
+	// any.
+	Kill func(before uint64) bool
+	// Ending tells whether executions that Kill has ended are still there.
+	Ending func() bool
+}
+
+// WatchMemory looks at the heap at the end of each garbage collection and kills
+// when scripts hold more than the limit. After that it waits for a collection
+// that began when the killed executions were gone, so that none pays for what
+// another one held. What the heap holds when WatchMemory is called does not
+// count. There is no polling: the collector itself gives the sign. It sets the
+// collector's pace until stop is called, and what one script may allocate at
+// once for good.
+func WatchMemory(w Watch) (stop func()) {
+	allocatable.Store(w.Limit)
 	runtime.GC()
 	floor := markedHeap()
 	pace := relaxedPace
 	before := debug.SetGCPercent(pace)
 	var stopped atomic.Bool
+	killed := false // the heap may hold what killed executions held
 	var watch func()
 	watch = func() {
 		if stopped.Load() {
 			return
 		}
-		// A sentinel that nothing refers to: it dies in the next collection.
+		// A sentinel that nothing refers to: it dies in the next collection that
+		// begins.
+		look := looks.Add(1)
 		runtime.AddCleanup(new([16]byte), func(watch func()) {
 			used := markedHeap() - floor
-			if used > limit/2 {
-				relieve()
+			if used > w.Limit/2 {
+				w.Relieve()
 			}
-			if used > limit && !stopped.Load() {
-				kill(cloud.CodeMemory)
-				go debug.FreeOSMemory()
+			again := false
+			switch {
+			case stopped.Load() || killed && w.Ending():
+			case used <= w.Limit:
+				killed = false
+			case killed:
+				killed, again = false, true
+			default:
+				killed = w.Kill(look)
+				again = !killed
 			}
 			wanted := relaxedPace
-			if used > limit/8 {
+			if used > w.Limit/8 {
 				wanted = tightPace
 			}
 			if wanted != pace && !stopped.Load() {
@@ -88,6 +117,9 @@ func WatchMemory(limit int64, relieve func(), kill func(cloud.Code)) (stop func(
 				debug.SetGCPercent(pace)
 			}
 			watch()
+			if again {
+				go runtime.GC()
+			}
 		}, watch)
 	}
 	watch()

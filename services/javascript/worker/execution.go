@@ -18,6 +18,7 @@ type execution struct {
 	worker *worker
 	id     uint32
 	engine *engine.Execution
+	looks  uint64 // engine.Looks at the start
 
 	mu       sync.Mutex
 	buffer   *[]byte // from batches
@@ -30,7 +31,7 @@ type execution struct {
 var batches = sync.Pool{New: func() any { return new([]byte) }}
 
 func newExecution(w *worker, id uint32, s wire.Start) *execution {
-	x := &execution{worker: w, id: id, buffer: batches.Get().(*[]byte)}
+	x := &execution{worker: w, id: id, looks: engine.Looks(), buffer: batches.Get().(*[]byte)}
 	x.batch = (*x.buffer)[:0]
 	x.engine = engine.NewExecution(s, x)
 	x.engine.OnKill(x.killed)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -19,8 +20,8 @@ import (
 // Config tunes Serve. The zero value is ready.
 type Config struct {
 	// Memory is how many bytes of live heap scripts may use on top of what the
-	// worker itself needs; when a garbage collection finds more, all running
-	// executions end with memory_exceeded. 0: no bound.
+	// worker itself needs; when a garbage collection finds more, all executions
+	// that ran when it began end with memory_exceeded. 0: no bound.
 	Memory int64
 	// Idle is how many runtimes of a program are kept when nothing uses them;
 	// 0: 32, as many executions of an app as a node runs at once, or nearly. Making
@@ -59,7 +60,7 @@ func Serve(conn net.Conn, config Config) error {
 		programs: map[uint32]*program{}, executions: map[uint32]*execution{},
 	}
 	if config.Memory > 0 {
-		stop := engine.WatchMemory(config.Memory, w.dropIdle, w.killAll)
+		stop := engine.WatchMemory(engine.Watch{Limit: config.Memory, Relieve: w.dropIdle, Kill: w.killOver, Ending: w.ending})
 		defer stop()
 	}
 	ready, start := wire.Begin(nil, wire.TypeReady, 0)
@@ -195,8 +196,12 @@ func (w *worker) start(id uint32, s wire.Start) error {
 
 func (w *worker) remove(id uint32) {
 	w.mu.Lock()
+	over := w.executions[id].engine.Killed() == cloud.CodeMemory
 	delete(w.executions, id)
 	w.mu.Unlock()
+	if over && !w.ending() {
+		go debug.FreeOSMemory()
+	}
 }
 
 // killAll ends all that runs.
@@ -206,6 +211,32 @@ func (w *worker) killAll(code cloud.Code) {
 	for _, x := range w.executions {
 		x.engine.Kill(code)
 	}
+}
+
+// killOver ends what shared the memory that is used up, if there is anything: see
+// engine.Watch.
+func (w *worker) killOver(before uint64) (some bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, x := range w.executions {
+		if x.looks < before {
+			x.engine.Kill(cloud.CodeMemory)
+			some = true
+		}
+	}
+	return some
+}
+
+// ending tells whether something is there that killOver has ended.
+func (w *worker) ending() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, x := range w.executions {
+		if x.engine.Killed() == cloud.CodeMemory {
+			return true
+		}
+	}
+	return false
 }
 
 // dropIdle lets go of the runtimes that nothing uses.
