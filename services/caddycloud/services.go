@@ -83,6 +83,7 @@ func Open(c Config) (_ *Services, err error) {
 		Services: cloud.Services{}.WithKV(entries),
 		Log:      s.recorder,
 		MapStack: build.MapStack,
+		MapText:  build.MapText,
 		CanReadLogs: func(p *cloud.Principal, appID string) bool {
 			return policy.Authorize(p, cloud.AppReadLogs, appID) == nil
 		},

@@ -63,6 +63,7 @@ type execution struct {
 
 	// Of the worker's side.
 	lines     []cloud.LogLine
+	stacks    bool // lines may have stacks
 	logged    int
 	truncated bool
 	calls     hostCalls
@@ -230,6 +231,7 @@ func (e *execution) log(l wire.Log) {
 	default:
 		l.Level = "info"
 	}
+	e.stacks = e.stacks || strings.Contains(text, "at ") && strings.Contains(text, e.plan.Script.Name+":")
 	e.lines = append(e.lines, cloud.LogLine{At: e.x.cfg.Now(), Level: l.Level, Text: text})
 }
 
@@ -319,7 +321,7 @@ func (e *execution) side(ofWorker bool) {
 	if e.sides.Add(-1) > 0 {
 		return
 	}
-	if ofWorker && e.end.Error != nil {
+	if ofWorker && (e.end.Error != nil || e.stacks) {
 		go e.record()
 		return
 	}
@@ -342,8 +344,25 @@ func (e *execution) record() {
 		Trigger: "http", RequestID: e.requestID, Method: printable(e.method), Path: printable(e.path),
 		Status: e.status, Code: code,
 		StartedAt: e.started, Duration: e.x.cfg.Now().Sub(e.started), CPU: e.end.CPU, PeakMemory: e.end.Peak,
-		Lines: e.lines, Truncated: e.truncated, Error: e.thrown(),
+		Lines: e.printed(), Truncated: e.truncated, Error: e.thrown(),
 	})
+}
+
+// printed is what the console showed, with the stacks in it mapped to the user's
+// source.
+func (e *execution) printed() []cloud.LogLine {
+	if !e.stacks || e.x.cfg.MapText == nil {
+		return e.lines
+	}
+	texts := make([]string, len(e.lines))
+	for i := range e.lines {
+		texts[i] = e.lines[i].Text
+	}
+	e.x.cfg.MapText(e.plan.Script.Build, e.plan.Script.Name, texts)
+	for i := range e.lines {
+		e.lines[i].Text = texts[i]
+	}
+	return e.lines
 }
 
 // thrown is the exception with its stack mapped to the user's source.

@@ -21,6 +21,9 @@ type Config struct {
 	// MapStack maps the positions in a stack to the user's source by the build's
 	// source map. Nil leaves stacks as the worker sends them.
 	MapStack func(*cloud.Build, string) string
+	// MapText does so in place with the stacks in console lines of the script that
+	// is called program. Nil leaves them.
+	MapText func(b *cloud.Build, program string, texts []string)
 	// CanReadLogs tells whether a principal may see what a script threw. Nil:
 	// nobody may.
 	CanReadLogs func(principal *cloud.Principal, appID string) bool

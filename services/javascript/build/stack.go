@@ -53,6 +53,54 @@ func MapStack(b *cloud.Build, stack string) string {
 	return strings.Join(out, "\n")
 }
 
+// frameIn is a frame within text: what stands before its position, the program,
+// the position.
+var frameIn = regexp.MustCompile(`(?m)(^[ \t]*at (?:[^\n(]+ \()?)([^()\s:]+):(\d+):(\d+)(?:\(\d+\))?`)
+
+// maxFrames bounds the work that MapText does.
+const maxFrames = 1000
+
+// MapText replaces, in each of the texts, the positions of frames that goja wrote
+// about b's code under the program's name by those in the user's files. All else
+// stays as it is.
+func MapText(b *cloud.Build, program string, texts []string) {
+	var positions []position
+	for _, text := range texts {
+		if !strings.Contains(text, program+":") {
+			continue
+		}
+		for _, f := range frameIn.FindAllStringSubmatch(text, maxFrames-len(positions)) {
+			if f[2] == program {
+				positions = append(positions, framePosition(f))
+			}
+		}
+		if len(positions) >= maxFrames {
+			break
+		}
+	}
+	if len(positions) == 0 {
+		return
+	}
+	m, err := parseSourceMap(b.SourceMap)
+	if err != nil {
+		return
+	}
+	places := m.find(positions)
+	for i, text := range texts {
+		if !strings.Contains(text, program+":") {
+			continue
+		}
+		texts[i] = frameIn.ReplaceAllStringFunc(text, func(s string) string {
+			f := frameIn.FindStringSubmatch(s)
+			p, ok := places[framePosition(f)]
+			if !ok || f[2] != program || p.file == platformFile {
+				return s
+			}
+			return f[1] + p.file + ":" + strconv.Itoa(p.line) + ":" + strconv.Itoa(p.column)
+		})
+	}
+}
+
 func framePosition(f []string) position {
 	line, _ := strconv.Atoi(f[3])
 	column, _ := strconv.Atoi(f[4])

@@ -123,3 +123,34 @@ func TestMapStack_Text(t *testing.T) {
 		t.Errorf("without a map: %q, want the message alone", got)
 	}
 }
+
+func TestMapText(t *testing.T) {
+	t.Parallel()
+	b := mustBuild(t, source("main", cloud.JavaScript, "export default 1"), nil)
+	before, _, found := strings.Cut(b.Code, "main_default = 1")
+	if !found {
+		t.Fatalf("the code has no export:\n%s", b.Code)
+	}
+	at := "main:" + strconv.Itoa(strings.Count(before, "\n")+1) + ":1"
+	for text, want := range map[string]string{
+		"":                                   "",
+		"we meet at " + at:                   "we meet at " + at,
+		"Error: a\n    at f (" + at + ") {":  "Error: a\n    at f (main.js:1:1) {",
+		"x\n\tat " + at + "(12)\n\ny":        "x\n\tat main.js:1:1\n\ny",
+		"at f (" + at + "(3)) b\n at native": "at f (main.js:1:1) b\n at native",
+		"at f (" + at[len("main"):] + ")":    "at f (" + at[len("main"):] + ")",
+		"at f (other" + at + ")":             "at f (other" + at + ")",
+		"at f (main:1:1)":                    "at f (main:1:1)",
+		"at f (main:99999999999999999999:1)": "at f (main:99999999999999999999:1)",
+	} {
+		texts := []string{"at g (" + at + ")", text}
+		build.MapText(&b, "main", texts)
+		if texts[0] != "at g (main.js:1:1)" || texts[1] != want {
+			t.Errorf("MapText(%q) = %q, want %q", text, texts, want)
+		}
+	}
+	texts := []string{"at f (" + at + ")"}
+	if build.MapText(&cloud.Build{}, "main", texts); texts[0] != "at f ("+at+")" {
+		t.Errorf("without a map: %q", texts)
+	}
+}

@@ -150,7 +150,7 @@ func frames(stack []goja.StackFrame, most int) string {
 		if p.Line == 0 || strings.HasPrefix(f.SrcName(), internalName) {
 			continue
 		}
-		fmt.Fprintf(&b, "at %s (%s:%d:%d)\n", f.FuncName(), f.SrcName(), p.Line-codeLine, p.Column)
+		fmt.Fprintf(&b, "at %s (%s:%d:%d)\n", f.FuncName(), f.SrcName(), p.Line, codeColumn(p.Line, p.Column))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
@@ -164,8 +164,8 @@ var stackLine = regexp.MustCompile(`^\s*at (?:(.*) \()?([^()]*):(\d+):(\d+)(?:\(
 // it as frames does; "" if it holds no frame.
 func stackLines(s string) string {
 	var b strings.Builder
-	for line := range strings.Lines(s) {
-		m := stackLine.FindStringSubmatch(strings.TrimRight(line, "\n"))
+	for text := range strings.Lines(s) {
+		m := stackLine.FindStringSubmatch(strings.TrimRight(text, "\n"))
 		if m == nil || strings.HasPrefix(m[2], internalName) {
 			continue
 		}
@@ -173,8 +173,9 @@ func stackLines(s string) string {
 		if name == "" {
 			name = "<anonymous>"
 		}
-		n, _ := strconv.Atoi(m[3])
-		fmt.Fprintf(&b, "at %s (%s:%d:%s)\n", name, m[2], n-codeLine, m[4])
+		line, _ := strconv.Atoi(m[3])
+		column, _ := strconv.Atoi(m[4])
+		fmt.Fprintf(&b, "at %s (%s:%d:%d)\n", name, m[2], line, codeColumn(line, column))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

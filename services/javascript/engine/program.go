@@ -25,9 +25,9 @@ type Program struct {
 // does not parse is a CodeBuildFailed error, which a successful build rules out.
 func Compile(name, code string) (*Program, error) {
 	// The code is an expression that would read as a declaration at the start of
-	// a statement. What is put before it takes a line of its own, so that columns
-	// stay and lines differ by codeLine.
-	ast, err := goja.Parse(name, "(\n"+strings.TrimRight(code, "; \n\t")+"\n)", parser.WithDisableSourceMaps)
+	// a statement. Only columns of its first line, which is never the user's, move
+	// by what is put before it.
+	ast, err := goja.Parse(name, "("+strings.TrimRight(code, "; \n\t")+"\n)", parser.WithDisableSourceMaps)
 	if err != nil {
 		return nil, cloud.Errorf(cloud.CodeBuildFailed, "script %q does not compile: %v", name, err)
 	}
@@ -38,5 +38,10 @@ func Compile(name, code string) (*Program, error) {
 	return &Program{name: name, code: p}, nil
 }
 
-// codeLine is how many lines Compile puts before the code.
-const codeLine = 1
+// codeColumn is the column in what Compile reads as one of the code.
+func codeColumn(line, column int) int {
+	if line == 1 {
+		column--
+	}
+	return column
+}
