@@ -17,7 +17,7 @@ type output struct {
 	conn io.Writer
 
 	mu      sync.Mutex
-	room    sync.Cond // signalled after each write
+	room    sync.Cond // signalled when pending was emptied
 	pending []byte
 	spare   []byte
 	writing bool
@@ -97,19 +97,20 @@ func (o *output) write() (more bool) {
 	b := o.pending
 	o.pending, o.spare = o.spare[:0], nil
 	o.batch++
+	o.room.Broadcast()
 	o.mu.Unlock()
 	_, err := o.conn.Write(b)
 	o.mu.Lock()
 	switch {
 	case err != nil || o.err != nil:
 		o.err, o.pending = cmp.Or(o.err, err), nil
+		o.room.Broadcast()
 	default:
 		o.sent = o.batch - 1
 		if cap(b) <= 1<<20 {
 			o.spare = b
 		}
 	}
-	o.room.Broadcast()
 	o.writing = len(o.pending) > 0
 	return o.writing
 }
