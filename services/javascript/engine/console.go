@@ -56,8 +56,7 @@ func (r *Runtime) format(args []goja.Value) string {
 	rest := args
 	if len(args) > 1 {
 		if s, ok := args[0].(goja.String); ok && strings.Contains(s.String(), "%") {
-			var used int
-			used = r.substitute(&b, s.String(), args[1:])
+			used := r.substitute(&b, s.String(), args[1:])
 			rest = args[1+used:]
 			if len(rest) > 0 {
 				b.WriteByte(' ')

@@ -2,6 +2,7 @@ package engine
 
 import (
 	_ "embed"
+	"errors"
 
 	"github.com/dop251/goja"
 )
@@ -75,14 +76,14 @@ func (r *Runtime) installJSON(json *goja.Object) {
 }
 
 // lazy defines a global that is made when it is first read; writing replaces it.
-func (r *Runtime) lazy(name string, make func() goja.Value) {
+func (r *Runtime) lazy(name string, create func() goja.Value) {
 	global := r.vm.GlobalObject()
 	replace := func(v goja.Value) {
 		_ = global.DefineDataProperty(name, v, goja.FLAG_TRUE, goja.FLAG_TRUE, goja.FLAG_FALSE)
 	}
 	_ = global.DefineAccessorProperty(name,
 		r.vm.ToValue(func(goja.FunctionCall) goja.Value {
-			v := make()
+			v := create()
 			replace(v)
 			return v
 		}),
@@ -124,8 +125,8 @@ func (r *Runtime) newPerformance() goja.Value {
 
 // uncaught logs what a callback threw; it returns what ends the execution.
 func (r *Runtime) uncaught(err error) error {
-	thrown, ok := err.(*goja.Exception)
-	if !ok {
+	var thrown *goja.Exception
+	if !errors.As(err, &thrown) {
 		return err
 	}
 	r.log("error", "Uncaught "+r.inspectError(thrown.Value()))

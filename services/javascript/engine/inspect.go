@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,10 +79,8 @@ func quote(s string) string {
 }
 
 func (p *inspector) object(o *goja.Object, depth int) string {
-	for _, outer := range p.open {
-		if outer == o {
-			return "[Circular]"
-		}
+	if slices.Contains(p.open, o) {
+		return "[Circular]"
 	}
 	if p.written > 1<<20 {
 		return "..."
