@@ -27,8 +27,9 @@ type Catalog struct {
 	table  atomic.Pointer[table]
 	loaded chan struct{} // closed after the first load
 
-	stop context.CancelFunc
-	done chan struct{}
+	start sync.Once
+	stop  context.CancelFunc
+	done  chan struct{}
 }
 
 // CatalogConfig is what a Catalog needs.
@@ -64,14 +65,17 @@ func NewCatalog(c CatalogConfig) *Catalog {
 }
 
 // Start begins to load and to follow changes, in the background: while the
-// database is away it tries again, with growing pauses up to 5 s. Stop ends it.
+// database is away it tries again, with growing pauses up to 5 s. Stop ends it,
+// for good. Further calls do nothing.
 func (c *Catalog) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	c.stop, c.done = cancel, make(chan struct{})
-	go func() {
-		defer close(c.done)
-		c.follow(ctx)
-	}()
+	c.start.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		c.stop, c.done = cancel, make(chan struct{})
+		go func() {
+			defer close(c.done)
+			c.follow(ctx)
+		}()
+	})
 }
 
 // Stop ends following changes and waits for it. It may be called without Start

@@ -163,6 +163,23 @@ func TestCatalog_recovers(t *testing.T) {
 	})
 }
 
+// A reload of the configuration that changes nothing starts the same catalog
+// again.
+func TestCatalog_startsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{}
+		c := newCatalog(source, nil)
+		c.Start()
+		c.Start()
+		defer c.Stop()
+		synctest.Wait()
+		if source.loads != 1 {
+			t.Errorf("%d followers", source.loads)
+		}
+	})
+}
+
 func TestCatalog_stops(t *testing.T) {
 	t.Parallel()
 	c := newCatalog(&fakeSource{}, nil)
