@@ -11,9 +11,6 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 )
 
-// keyPrefix makes API keys easy to find for people and secret scanners.
-const keyPrefix = "pic_"
-
 // keyBytes is how much randomness an API key holds.
 const keyBytes = 32
 
@@ -39,7 +36,7 @@ func NewKeys(store KeyStore, now func() time.Time) *Keys {
 func MintKey() string {
 	var b [keyBytes]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
-	return keyPrefix + keyEncoding.EncodeToString(b[:])
+	return cloud.KeyPrefix + keyEncoding.EncodeToString(b[:])
 }
 
 // HashKey is what is stored of an API key. A plain SHA-256 will do, since keys
@@ -51,7 +48,7 @@ func HashKey(token string) [32]byte { return sha256.Sum256([]byte(token)) }
 // CodeUnavailable while that cannot be found out.
 func (k *Keys) Authenticate(ctx context.Context, token string) (*cloud.Principal, error) {
 	if !wellFormed(token) {
-		return nil, cloud.Errorf(cloud.CodeUnauthorized, "the bearer token is not an API key; one starts with %s and has %d characters", keyPrefix, len(keyPrefix)+keyEncoding.EncodedLen(keyBytes))
+		return nil, cloud.Errorf(cloud.CodeUnauthorized, "the bearer token is not an API key; one starts with %s and has %d characters", cloud.KeyPrefix, len(cloud.KeyPrefix)+keyEncoding.EncodedLen(keyBytes))
 	}
 	return k.store.PrincipalByKey(ctx, HashKey(token), k.now())
 }
@@ -69,7 +66,7 @@ func (k *Keys) CreateOwnerKey(ctx context.Context, name string) (string, error) 
 // wellFormed tells whether token can be an API key, so that nothing else costs a
 // query.
 func wellFormed(token string) bool {
-	text, ok := strings.CutPrefix(token, keyPrefix)
+	text, ok := strings.CutPrefix(token, cloud.KeyPrefix)
 	if !ok || len(text) != keyEncoding.EncodedLen(keyBytes) {
 		return false
 	}

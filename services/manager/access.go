@@ -100,10 +100,11 @@ func (m *Manager) admitted(r *http.Request, rule rule) (*caller, error) {
 	if rule.open {
 		return c, nil
 	}
-	token, err := bearer(r)
-	if err != nil {
-		return nil, err
+	token := cloud.BearerToken(r)
+	if token == "" {
+		return nil, errNoCredentials
 	}
+	var err error
 	if c.principal, err = m.identify(r.Context(), token); err != nil {
 		return nil, err
 	}
@@ -161,15 +162,6 @@ func (m *Manager) permitted(c *caller, rule rule) error {
 }
 
 var errNoCredentials = cloud.Errorf(cloud.CodeUnauthorized, "send an API key as Authorization: Bearer pic_…")
-
-func bearer(r *http.Request) (string, error) {
-	header := r.Header.Get("Authorization")
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") || strings.TrimSpace(token) == "" {
-		return "", errNoCredentials
-	}
-	return strings.TrimSpace(token), nil
-}
 
 func message(err error) string {
 	if e, ok := errors.AsType[*cloud.Error](err); ok {

@@ -26,9 +26,6 @@ type Dispatcher struct {
 	Authorizer   cloud.Authorizer
 }
 
-// KeyPrefix is how the API keys of PiCloud begin.
-const KeyPrefix = "pic_"
-
 // ServeHTTP answers what leads nowhere itself, and else calls next.
 func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
 	t := d.Catalog.table.Load()
@@ -75,7 +72,7 @@ func (d *Dispatcher) plan(t *table, a *app, host string, r *http.Request) (*clou
 // unless the request carries a valid key. Only a database that is away is an
 // error, since taking its user for a stranger could show them less or more.
 func (d *Dispatcher) opportunistic(r *http.Request) (*cloud.Principal, error) {
-	token := bearer(r)
+	token := apiKey(r)
 	if token == "" || d.Authenticate == nil {
 		return nil, nil
 	}
@@ -93,7 +90,7 @@ func (d *Dispatcher) opportunistic(r *http.Request) (*cloud.Principal, error) {
 // planByID serves ExecutePrefix + script id [+ "/" rest]: the script sees the
 // rest as its path.
 func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
-	token := bearer(r)
+	token := apiKey(r)
 	if token == "" || d.Authenticate == nil {
 		return nil, cloud.Errorf(cloud.CodeUnauthorized, "running a script by its id needs an API key; send it as Authorization: Bearer pic_…")
 	}
@@ -130,11 +127,11 @@ func requestURL(r *http.Request, path string) string {
 	return u.String()
 }
 
-// bearer is the API key in the request, or "". Other bearer tokens are the
+// apiKey is the API key in the request, or "". Other bearer tokens are the
 // script's business.
-func bearer(r *http.Request) string {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(token, KeyPrefix) {
+func apiKey(r *http.Request) string {
+	token := cloud.BearerToken(r)
+	if !strings.HasPrefix(token, cloud.KeyPrefix) {
 		return ""
 	}
 	return token

@@ -30,7 +30,7 @@ func (everyMayInvoke) Authorize(p *cloud.Principal, _ cloud.Capability, _ string
 // authenticate knows the tokens pic_NAME; pic_away finds the database away, and
 // pic_unknown is not valid.
 func authenticate(_ context.Context, token string) (*cloud.Principal, error) {
-	switch name := strings.TrimPrefix(token, KeyPrefix); name {
+	switch name := strings.TrimPrefix(token, cloud.KeyPrefix); name {
 	case "away":
 		return nil, cloud.Errorf(cloud.CodeUnavailable, "the database is away")
 	case "unknown":
