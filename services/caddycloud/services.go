@@ -69,9 +69,13 @@ func Open(c Config) (_ *Services, err error) {
 		return nil, err
 	}
 	defer func() {
-		if err != nil {
-			s.pool.Close()
+		if err == nil {
+			return
 		}
+		if s.Executor != nil {
+			s.Executor.Stop(context.Background()) // nothing runs yet
+		}
+		s.pool.Close()
 	}()
 	if s.recorder, err = executor.NewRecorder(executor.RecorderConfig{Store: postgres.NewExecutions(s.pool), Logger: c.Logger}); err != nil {
 		return nil, err
