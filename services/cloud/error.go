@@ -12,34 +12,46 @@ type Code string
 
 // The codes.
 const (
-	CodeInternal         Code = "internal"           // a fault of PiCloud; the cause is in the server's log
-	CodeInvalid          Code = "invalid"            // input refused; Field names what
-	CodeUnauthorized     Code = "unauthorized"       // no valid credentials
-	CodeForbidden        Code = "forbidden"          // valid credentials that do not suffice
-	CodeNotFound         Code = "not_found"          // no such thing, or none the caller may know of
-	CodeConflict         Code = "conflict"           // the state changed, or the name is taken
-	CodeRouteConflict    Code = "route_conflict"     // another route of the app already answers there
-	CodeReserved         Code = "reserved_path"      // the path belongs to PiCloud on instance hosts
-	CodeBuildFailed      Code = "build_failed"       // the source does not build; Details holds the diagnostics
-	CodeLimit            Code = "limit"              // a limit was exceeded; Message names it
-	CodeTooLarge         Code = "body_too_large"     // a buffered body over the limit
-	CodeUnavailable      Code = "unavailable"        // the database or a worker is away; try again
-	CodeBusy             Code = "busy"               // the execution gate is full; try again
-	CodeHostUnknown      Code = "host_unknown"       // no app claims the request's host
-	CodeRouteUnknown     Code = "route_unknown"      // the app has no route for the path
-	CodeMethodNotAllowed Code = "method_not_allowed" // the path exists with other methods
-	CodeScriptThrew      Code = "script_threw"       // the script ended with an uncaught exception
-	CodeInvalidResponse  Code = "invalid_response"   // the script returned something that is no response
-	CodeTimeout          Code = "timeout"            // the wall clock limit passed
-	CodeCPU              Code = "cpu_exceeded"       // the CPU time limit passed
-	CodeMemory           Code = "memory_exceeded"    // the memory limit passed
-	CodeWorkerDied       Code = "worker_died"        // the worker ended before the script answered
+	CodeInternal         Code = "internal"                 // a fault of PiCloud; the cause is in the server's log
+	CodeInvalid          Code = "invalid"                  // input refused; Field names what
+	CodeUnauthorized     Code = "unauthorized"             // no valid credentials
+	CodeUnclaimed        Code = "unclaimed"                // the instance has no owner yet
+	CodeSecondFactor     Code = "second_factor_required"   // the password is right, the TOTP or recovery code missing or wrong
+	CodePasswordChange   Code = "password_change_required" // the one-time password is right and must be replaced
+	CodeRateLimited      Code = "rate_limited"             // too many failed attempts; Details says when to try again
+	CodeCrossSite        Code = "cross_site"               // a page of another origin caused the request
+	CodeLastOwner        Code = "last_owner"               // the last one who may administer the instance stays
+	CodeForbidden        Code = "forbidden"                // valid credentials that do not suffice
+	CodeNotFound         Code = "not_found"                // no such thing, or none the caller may know of
+	CodeConflict         Code = "conflict"                 // the state changed, or the name is taken
+	CodeRouteConflict    Code = "route_conflict"           // another route of the app already answers there
+	CodeReserved         Code = "reserved_path"            // the path belongs to PiCloud on instance hosts
+	CodeBuildFailed      Code = "build_failed"             // the source does not build; Details holds the diagnostics
+	CodeLimit            Code = "limit"                    // a limit was exceeded; Message names it
+	CodeTooLarge         Code = "body_too_large"           // a buffered body over the limit
+	CodeUnavailable      Code = "unavailable"              // the database or a worker is away; try again
+	CodeBusy             Code = "busy"                     // the execution gate is full; try again
+	CodeHostUnknown      Code = "host_unknown"             // no app claims the request's host
+	CodeRouteUnknown     Code = "route_unknown"            // the app has no route for the path
+	CodeMethodNotAllowed Code = "method_not_allowed"       // the path exists with other methods
+	CodeScriptThrew      Code = "script_threw"             // the script ended with an uncaught exception
+	CodeInvalidResponse  Code = "invalid_response"         // the script returned something that is no response
+	CodeTimeout          Code = "timeout"                  // the wall clock limit passed
+	CodeCPU              Code = "cpu_exceeded"             // the CPU time limit passed
+	CodeMemory           Code = "memory_exceeded"          // the memory limit passed
+	CodeWorkerDied       Code = "worker_died"              // the worker ended before the script answered
 )
 
 var statuses = map[Code]int{
 	CodeInternal:         http.StatusInternalServerError,
 	CodeInvalid:          http.StatusUnprocessableEntity,
 	CodeUnauthorized:     http.StatusUnauthorized,
+	CodeUnclaimed:        http.StatusForbidden,
+	CodeSecondFactor:     http.StatusUnauthorized,
+	CodePasswordChange:   http.StatusForbidden,
+	CodeRateLimited:      http.StatusTooManyRequests,
+	CodeCrossSite:        http.StatusForbidden,
+	CodeLastOwner:        http.StatusUnprocessableEntity,
 	CodeForbidden:        http.StatusForbidden,
 	CodeNotFound:         http.StatusNotFound,
 	CodeConflict:         http.StatusConflict,

@@ -10,6 +10,7 @@ type Plan struct {
 	RouteID   string // "" when the script was addressed by its id
 	Params    map[string]string
 	Principal *Principal
+	Env       *Env
 	// Sandboxed answers come from the dashboard's origin and get
 	// "Content-Security-Policy: sandbox".
 	Sandboxed bool

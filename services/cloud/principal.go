@@ -1,5 +1,7 @@
 package cloud
 
+import "time"
+
 // InstanceRole is what a user may do on the whole instance.
 type InstanceRole string
 
@@ -48,6 +50,8 @@ type Capability string
 const (
 	AppKvRead            Capability = "AppKvRead"
 	AppKvWrite           Capability = "AppKvWrite"
+	AppSecretsRead       Capability = "AppSecretsRead"
+	AppSecretsWrite      Capability = "AppSecretsWrite"
 	AppReadScript        Capability = "AppReadScript"
 	AppWriteScript       Capability = "AppWriteScript"
 	AppWriteRoute        Capability = "AppWriteRoute"
@@ -55,8 +59,10 @@ const (
 	AppReadLogs          Capability = "AppReadLogs"
 	AppInvoke            Capability = "AppInvoke"
 	AppManageDeadLetters Capability = "AppManageDeadLetters"
+	AppManageMembers     Capability = "AppManageMembers"
 	AppAdmin             Capability = "AppAdmin"
 	InstanceCreateApp    Capability = "InstanceCreateApp"
+	InstanceManageUsers  Capability = "InstanceManageUsers"
 	InstanceAdmin        Capability = "InstanceAdmin" // writing what answers on instance hosts, whose origin is the dashboard's
 )
 
@@ -67,11 +73,40 @@ type Principal struct {
 	Role   InstanceRole
 	Apps   map[string]AppRole // by app id: what the app's member list says
 	Key    *Key               // the API key it came with; nil for a session
+	// SessionID is the session it came with; "" for a key.
+	SessionID string
+}
+
+// RoleIn is the principal's role in an app: the stronger of what the instance
+// role gives in every app and what the app's member list says; "" for none, for
+// nil, and for a key that is bound to another app.
+func (p *Principal) RoleIn(appID string) AppRole {
+	if p == nil || p.Key != nil && p.Key.AppID != "" && p.Key.AppID != appID {
+		return ""
+	}
+	listed := p.Apps[appID]
+	switch p.Role {
+	case Owner:
+		return AppAdminRole
+	case Admin:
+		if listed == AppAdminRole {
+			return listed
+		}
+		return Editor
+	case Member:
+		switch listed {
+		case Viewer, Editor, AppAdminRole:
+			return listed
+		}
+	}
+	return ""
 }
 
 // Key narrows what a principal may do to what its API key says.
 type Key struct {
-	ID     string
-	Scopes []Scope
-	AppID  string // the only app it works for; "" for all
+	ID        string
+	Name      string
+	Scopes    []Scope
+	AppID     string    // the only app it works for; "" for all
+	ExpiresAt time.Time // zero: never
 }

@@ -37,7 +37,18 @@ func ProblemOf(err error) Problem {
 	}
 }
 
-// WriteTo answers with the problem. A 503 carries Retry-After: 1.
+// RetryAfter is when to try again, in seconds; 0 if that would change nothing.
+func (p Problem) RetryAfter() int {
+	if d, ok := p.Details.(RetryDetails); ok {
+		return max(1, d.RetryAfter)
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		return 1
+	}
+	return 0
+}
+
+// WriteTo answers with the problem.
 func (p Problem) WriteTo(w http.ResponseWriter) {
 	body, err := json.Marshal(p)
 	if err != nil {
@@ -49,8 +60,8 @@ func (p Problem) WriteTo(w http.ResponseWriter) {
 	h.Set("Content-Length", strconv.Itoa(len(body)+1))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if p.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "1")
+	if after := p.RetryAfter(); after > 0 {
+		h.Set("Retry-After", strconv.Itoa(after))
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))

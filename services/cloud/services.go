@@ -29,15 +29,19 @@ type Events interface {
 
 // Services are the data services that an execution may call. The zero value is
 // ready: its KV holds nothing and keeps nothing, its Events drop everything, and
-// its DeadLetters refuse with CodeUnavailable.
+// its Secrets and DeadLetters refuse with CodeUnavailable.
 type Services struct {
 	kv          KV
+	secrets     Secrets
 	deadLetters DeadLetters
 	events      Events
 }
 
 // WithKV returns s with kv as its KV.
 func (s Services) WithKV(kv KV) Services { s.kv = kv; return s }
+
+// WithSecrets returns s with secrets as its Secrets.
+func (s Services) WithSecrets(secrets Secrets) Services { s.secrets = secrets; return s }
 
 // WithDeadLetters returns s with d as its DeadLetters.
 func (s Services) WithDeadLetters(d DeadLetters) Services { s.deadLetters = d; return s }
@@ -51,6 +55,14 @@ func (s Services) KV() KV {
 		return noKV{}
 	}
 	return s.kv
+}
+
+// Secrets is never nil.
+func (s Services) Secrets() Secrets {
+	if s.secrets == nil {
+		return noSecrets{}
+	}
+	return s.secrets
 }
 
 // DeadLetters is never nil.
@@ -90,6 +102,20 @@ func (noKV) GetMany(context.Context, Call, string, []string) ([]KVEntry, error) 
 func (noKV) List(context.Context, Call, string, KVQuery) (KVPage, error) { return KVPage{}, nil }
 
 func (noKV) Collections(context.Context, Call, string, int) ([]string, error) { return nil, nil }
+
+type noSecrets struct{}
+
+func (noSecrets) Get(context.Context, Call, string) (string, bool, error) {
+	return "", false, errNoSecrets
+}
+
+func (noSecrets) Set(context.Context, Call, string, string) error { return errNoSecrets }
+
+func (noSecrets) Delete(context.Context, Call, string) (bool, error) { return false, errNoSecrets }
+
+func (noSecrets) List(context.Context, Call) ([]EnvEntry, error) { return nil, errNoSecrets }
+
+var errNoSecrets = Errorf(CodeUnavailable, "this server keeps no secrets")
 
 type noDeadLetters struct{}
 

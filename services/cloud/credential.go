@@ -1,0 +1,100 @@
+package cloud
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// How PiCloud's own tokens begin, so that people and secret scanners know them.
+const (
+	KeyPrefix        = "pic_" // API keys
+	SessionPrefix    = "pis_" // sessions
+	InvitationPrefix = "pin_" // invitations
+)
+
+// The names of the session cookie: browsers keep the second from everybody but
+// the host itself, and want TLS for it (RFC 6265bis, section 4.1.3.2).
+const (
+	SessionCookie       = "picloud_session"
+	SecureSessionCookie = "__Host-picloud_session"
+)
+
+// BearerToken is the token in the request's Authorization header (RFC 6750,
+// section 2.1), or "" if there is none or the scheme is another.
+func BearerToken(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// OwnToken tells whether a bearer token means to be one of PiCloud's own. Others
+// are the business of scripts.
+func OwnToken(token string) bool {
+	return strings.HasPrefix(token, KeyPrefix) || strings.HasPrefix(token, SessionPrefix)
+}
+
+// IsSessionCookie tells whether a cookie of this name is PiCloud's. Scripts
+// neither see nor set it.
+func IsSessionCookie(name string) bool { return name == SessionCookie || name == SecureSessionCookie }
+
+// SessionCookieName is the name under which the cookie is set in answer to r.
+func SessionCookieName(r *http.Request) string {
+	if r.TLS != nil {
+		return SecureSessionCookie
+	}
+	return SessionCookie
+}
+
+// SessionToken is the token in the request's session cookie, or "". A browser
+// sends cookies along with requests that pages of others cause: CodeCrossSite if
+// that may be so, see CheckOrigin, and for a request that changes nothing "".
+func SessionToken(r *http.Request) (string, error) {
+	c, err := r.Cookie(SessionCookieName(r))
+	if err != nil || c.Value == "" {
+		return "", nil
+	}
+	switch site := r.Header.Get("Sec-Fetch-Site"); {
+	case safe(r.Method):
+		if (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+			return "", nil
+		}
+		return c.Value, nil
+	case site == "" && r.Header.Get("Origin") == "":
+		return "", Errorf(CodeCrossSite, "a change made with the session cookie needs an Origin or Sec-Fetch-Site header, as browsers send it; programs use Authorization: Bearer")
+	}
+	if err := CheckOrigin(r); err != nil {
+		return "", err
+	}
+	return c.Value, nil
+}
+
+// CheckOrigin refuses, with CodeCrossSite, a request that changes something and
+// that a page of another origin caused (Fetch Metadata, section 2.3; Origin, RFC
+// 6454, section 7). What no browser sent has neither header and passes.
+func CheckOrigin(r *http.Request) error {
+	if safe(r.Method) {
+		return nil
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return nil
+	case "":
+		origin := r.Header.Get("Origin")
+		if origin == "" {
+			return nil
+		}
+		u, err := url.Parse(origin)
+		if err == nil && strings.EqualFold(u.Host, r.Host) && (r.TLS == nil || u.Scheme == "https") {
+			return nil
+		}
+	}
+	return Errorf(CodeCrossSite, "a page of another origin may not do this")
+}
+
+// safe tells whether a method changes nothing (RFC 9110, section 9.2.1).
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
