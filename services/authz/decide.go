@@ -1,3 +1,4 @@
+// Package authz decides who may do what.
 package authz
 
 import (
@@ -21,41 +22,33 @@ func (Policy) Authorize(p *cloud.Principal, c cloud.Capability, appID string) er
 	return Decide(p, c, appID)
 }
 
-// scopeOf is the scope a key needs for a capability.
-var scopeOf = map[cloud.Capability]cloud.Scope{
-	cloud.AppKvRead:            cloud.ScopeScriptRead,
-	cloud.AppKvWrite:           cloud.ScopeScriptWrite,
-	cloud.AppReadScript:        cloud.ScopeScriptRead,
-	cloud.AppWriteScript:       cloud.ScopeScriptWrite,
-	cloud.AppInvoke:            cloud.ScopeScriptWrite,
-	cloud.AppWriteRoute:        cloud.ScopeRouteWrite,
-	cloud.AppManageDomains:     cloud.ScopeDomainManage,
-	cloud.AppReadLogs:          cloud.ScopeLogRead,
-	cloud.AppManageDeadLetters: cloud.ScopeAppAdmin,
-	cloud.AppAdmin:             cloud.ScopeAppAdmin,
-	cloud.InstanceCreateApp:    cloud.ScopeInstanceAdmin,
-	cloud.InstanceAdmin:        cloud.ScopeInstanceAdmin,
+// rule is what a capability takes: one of the roles, and of a key the scope.
+type rule struct {
+	scope    cloud.Scope
+	app      cloud.AppRole      // the weakest that grants it, for capabilities of an app
+	instance cloud.InstanceRole // the weakest that grants it, for those of the instance
 }
 
-// leastAppRole is the weakest app role that grants an app capability.
-var leastAppRole = map[cloud.Capability]cloud.AppRole{
-	cloud.AppKvRead:            cloud.Viewer,
-	cloud.AppReadScript:        cloud.Viewer,
-	cloud.AppReadLogs:          cloud.Viewer,
-	cloud.AppKvWrite:           cloud.Editor,
-	cloud.AppWriteScript:       cloud.Editor,
-	cloud.AppWriteRoute:        cloud.Editor,
-	cloud.AppInvoke:            cloud.Editor,
-	cloud.AppManageDomains:     cloud.AppAdminRole,
-	cloud.AppManageDeadLetters: cloud.AppAdminRole,
-	cloud.AppAdmin:             cloud.AppAdminRole,
-}
+var rules = map[cloud.Capability]rule{
+	cloud.AppReadScript:  {scope: cloud.ScopeScriptRead, app: cloud.Viewer},
+	cloud.AppKvRead:      {scope: cloud.ScopeScriptRead, app: cloud.Viewer},
+	cloud.AppSecretsRead: {scope: cloud.ScopeScriptRead, app: cloud.Viewer},
+	cloud.AppReadLogs:    {scope: cloud.ScopeLogRead, app: cloud.Viewer},
 
-// leastInstanceRole is the weakest instance role that grants an instance
-// capability.
-var leastInstanceRole = map[cloud.Capability]cloud.InstanceRole{
-	cloud.InstanceCreateApp: cloud.Admin,
-	cloud.InstanceAdmin:     cloud.Admin,
+	cloud.AppWriteScript:  {scope: cloud.ScopeScriptWrite, app: cloud.Editor},
+	cloud.AppWriteRoute:   {scope: cloud.ScopeRouteWrite, app: cloud.Editor},
+	cloud.AppInvoke:       {scope: cloud.ScopeScriptWrite, app: cloud.Editor},
+	cloud.AppKvWrite:      {scope: cloud.ScopeScriptWrite, app: cloud.Editor},
+	cloud.AppSecretsWrite: {scope: cloud.ScopeScriptWrite, app: cloud.Editor},
+
+	cloud.AppManageDomains:     {scope: cloud.ScopeDomainManage, app: cloud.AppAdminRole},
+	cloud.AppManageMembers:     {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
+	cloud.AppManageDeadLetters: {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
+	cloud.AppAdmin:             {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
+
+	cloud.InstanceCreateApp:   {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
+	cloud.InstanceManageUsers: {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
+	cloud.InstanceAdmin:       {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
 }
 
 // What is not in these lists ranks -1 and grants nothing.
@@ -71,46 +64,27 @@ func Decide(p *cloud.Principal, c cloud.Capability, appID string) error {
 	if p == nil {
 		return cloud.Errorf(cloud.CodeForbidden, "an anonymous caller may not do this (%s)", c)
 	}
-	scope, known := scopeOf[c]
+	rule, known := rules[c]
 	if !known {
 		return cloud.Errorf(cloud.CodeForbidden, "%q is no capability that anybody has", c)
 	}
-	if least, ok := leastInstanceRole[c]; ok {
-		if rank(instanceRoles, p.Role) < rank(instanceRoles, least) {
-			return forbidden(p, c, fmt.Sprintf("it takes the instance role %s", least))
+	if rule.instance != "" {
+		if rank(instanceRoles, p.Role) < rank(instanceRoles, rule.instance) {
+			return forbidden(p, c, fmt.Sprintf("it takes the instance role %s", rule.instance))
 		}
 		if p.Key != nil && p.Key.AppID != "" {
 			return forbidden(p, c, "the API key is bound to one app")
 		}
-		return needScope(p, c, scope)
+		return needScope(p, c, rule.scope)
 	}
-	role := roleIn(p, appID)
-	if rank(appRoles, role) < 0 || p.Key != nil && p.Key.AppID != "" && p.Key.AppID != appID {
+	role := p.RoleIn(appID)
+	if role == "" {
 		return cloud.Errorf(cloud.CodeNotFound, "no such app")
 	}
-	if least := leastAppRole[c]; rank(appRoles, role) < rank(appRoles, least) {
-		return forbidden(p, c, fmt.Sprintf("it takes the role %s in the app", least))
+	if rank(appRoles, role) < rank(appRoles, rule.app) {
+		return forbidden(p, c, fmt.Sprintf("it takes the role %s in the app", rule.app))
 	}
-	return needScope(p, c, scope)
-}
-
-// roleIn is the stronger of what the instance role gives in every app and what
-// the app's member list says.
-func roleIn(p *cloud.Principal, appID string) cloud.AppRole {
-	var everywhere cloud.AppRole
-	switch p.Role {
-	case cloud.Owner:
-		everywhere = cloud.AppAdminRole
-	case cloud.Admin:
-		everywhere = cloud.Editor
-	case cloud.Member:
-	default:
-		return ""
-	}
-	if listed := p.Apps[appID]; rank(appRoles, listed) > rank(appRoles, everywhere) {
-		return listed
-	}
-	return everywhere
+	return needScope(p, c, rule.scope)
 }
 
 func needScope(p *cloud.Principal, c cloud.Capability, scope cloud.Scope) error {

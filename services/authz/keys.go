@@ -1,4 +1,3 @@
-// Package authz decides who may do what, and who a credential belongs to.
 package authz
 
 import (

@@ -66,6 +66,14 @@ const (
 	InstanceAdmin        Capability = "InstanceAdmin" // writing what answers on instance hosts, whose origin is the dashboard's
 )
 
+// Capabilities lists all of them, those of an app first, by what they take.
+var Capabilities = []Capability{
+	AppReadScript, AppKvRead, AppSecretsRead, AppReadLogs,
+	AppWriteScript, AppWriteRoute, AppInvoke, AppKvWrite, AppSecretsWrite,
+	AppManageDomains, AppManageMembers, AppManageDeadLetters, AppAdmin,
+	InstanceCreateApp, InstanceManageUsers, InstanceAdmin,
+}
+
 // Principal is who makes a call. A nil *Principal is the anonymous caller.
 type Principal struct {
 	UserID string
