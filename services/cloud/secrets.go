@@ -87,3 +87,10 @@ type Sealer interface {
 	// box was tampered with or is for another purpose.
 	Open(purpose string, s Sealed) ([]byte, error)
 }
+
+// SecretPurpose is the purpose for which a secret of an app is sealed.
+func SecretPurpose(appID, name string) string { return "secret/" + appID + "/" + name }
+
+// TOTPPurpose is the purpose for which the secret of a user's second factor is
+// sealed.
+func TOTPPurpose(userID string) string { return "totp/" + userID }

@@ -46,5 +46,4 @@ type Vault interface {
 	Reseal(ctx context.Context, keyID string, reseal func(purpose string, s cloud.Sealed) (cloud.Sealed, error)) (int, error)
 }
 
-// The purposes for which values are sealed.
-func secretPurpose(appID, name string) string { return "secret/" + appID + "/" + name }
+func secretPurpose(appID, name string) string { return cloud.SecretPurpose(appID, name) }
