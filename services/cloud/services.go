@@ -13,28 +13,13 @@ type DeadLetters interface {
 	Resolve(ctx context.Context, call Call, id, reason string) error
 }
 
-// Event is a change that triggers may react to.
-type Event struct {
-	Kind       string // "kv", …
-	Op         string // "set", "delete", …
-	Collection string
-	Key        string
-	Value      json.RawMessage
-}
-
-// Events takes note of a change, in the transaction that makes it.
-type Events interface {
-	Emit(ctx context.Context, call Call, event Event) error
-}
-
 // Services are the data services that an execution may call. The zero value is
-// ready: its KV holds nothing and keeps nothing, its Events drop everything, and
-// its Secrets and DeadLetters refuse with CodeUnavailable.
+// ready: its KV holds nothing and keeps nothing and its
+// Secrets and DeadLetters refuse with CodeUnavailable.
 type Services struct {
 	kv          KV
 	secrets     Secrets
 	deadLetters DeadLetters
-	events      Events
 }
 
 // WithKV returns s with kv as its KV.
@@ -45,9 +30,6 @@ func (s Services) WithSecrets(secrets Secrets) Services { s.secrets = secrets; r
 
 // WithDeadLetters returns s with d as its DeadLetters.
 func (s Services) WithDeadLetters(d DeadLetters) Services { s.deadLetters = d; return s }
-
-// WithEvents returns s with e as its Events.
-func (s Services) WithEvents(e Events) Services { s.events = e; return s }
 
 // KV is never nil.
 func (s Services) KV() KV {
@@ -71,14 +53,6 @@ func (s Services) DeadLetters() DeadLetters {
 		return noDeadLetters{}
 	}
 	return s.deadLetters
-}
-
-// Events is never nil.
-func (s Services) Events() Events {
-	if s.events == nil {
-		return noEvents{}
-	}
-	return s.events
 }
 
 type noKV struct{}
@@ -124,7 +98,3 @@ func (noDeadLetters) Replay(context.Context, Call, string) error { return errNoD
 func (noDeadLetters) Resolve(context.Context, Call, string, string) error { return errNoDeadLetters }
 
 var errNoDeadLetters = Errorf(CodeUnavailable, "this version of PiCloud keeps no dead letters yet")
-
-type noEvents struct{}
-
-func (noEvents) Emit(context.Context, Call, Event) error { return nil }
