@@ -41,7 +41,7 @@ build: ## build bin/picloud, bin/picloud-worker and bin/pic
 
 .PHONY: test
 test: ## install what the tests need and run all of them
-	@scripts/install.sh go postgres node
+	@scripts/install.sh go postgres node chromium
 	@scripts/test.sh
 
 .PHONY: race

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing of: go, postgres, node, wrk. Takes their names as
-# arguments, uses the distribution's packages (Debian, Ubuntu and what descends
-# from them), says what it does, and does nothing when nothing is missing.
+# Installs what is missing of: go, postgres, node, chromium, wrk. Takes their
+# names as arguments, uses the distribution's packages (Debian, Ubuntu and what
+# descends from them), says what it does, and does nothing when nothing is missing.
 #
 #   scripts/install.sh go postgres
 set -euo pipefail
@@ -49,6 +49,15 @@ has_node() {
 	command -v npm >/dev/null && version=$(node --version 2>/dev/null) || return 1
 	version=${version#v}
 	[[ ${version%%.*} -ge $min_node ]]
+}
+
+# Under the names that the browser test looks for.
+has_chromium() {
+	local name
+	for name in chromium chromium-browser google-chrome; do
+		"$name" --version 2>/dev/null | grep -q '[0-9]' && return 0
+	done
+	return 1
 }
 
 has_wrk() { command -v wrk >/dev/null; }
@@ -103,20 +112,31 @@ install_node() {
 	has_node || fail "this distribution's Node.js is $(node --version), and $min_node or later is needed"
 }
 
+# Ubuntu's package of that name only fetches a snap, which runs neither in a
+# container nor with a profile of ours.
+install_chromium() {
+	local version
+	version=$(apt-cache policy chromium | sed -n 's/^ *Candidate: //p')
+	[[ $version =~ ^[0-9] && $version != *snap* ]] ||
+		fail "this distribution has no package of Chromium (Ubuntu has it as a snap alone), which the browser test needs:" \
+			"bring chromium, chromium-browser or google-chrome onto the PATH, and try again"
+	apt install --no-install-recommends chromium
+}
+
 install_wrk() { apt install --no-install-recommends wrk; }
 
 missing=()
 wanted=$*
 for what in "$@"; do
 	case $what in
-	go | postgres | node | wrk) "has_$what" || missing+=("$what") ;;
-	*) fail "knows go, postgres, node and wrk, not $what" ;;
+	go | postgres | node | chromium | wrk) "has_$what" || missing+=("$what") ;;
+	*) fail "knows go, postgres, node, chromium and wrk, not $what" ;;
 	esac
 done
 [[ ${#missing[@]} -gt 0 ]] || exit 0
 
 command -v apt-get >/dev/null ||
-	fail "${missing[*]} missing, and this is no Debian or Ubuntu: install Go 1.$min_go+, a Postgres server 15 to 18, Node.js $min_node+ with npm, and try again"
+	fail "${missing[*]} missing, and this is no Debian or Ubuntu: install Go 1.$min_go+, a Postgres server 15 to 18, Node.js $min_node+ with npm and, for the tests, Chromium, and try again"
 
 say "missing here: ${missing[*]}; installing from the distribution's packages$([[ $EUID -eq 0 ]] || printf ', with sudo')"
 apt update
