@@ -67,6 +67,12 @@ type route struct {
 	URL    string `json:"url"`
 }
 
+type routeMatch struct {
+	Route  route             `json:"route"`
+	Script string            `json:"script"`
+	Params map[string]string `json:"params"`
+}
+
 // newRoute is a route as it is asked for.
 type newRoute struct {
 	Script string `json:"script,omitempty"`

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -23,25 +20,11 @@ func (c *cli) appsList() *cobra.Command {
 		Use:   "ls",
 		Short: "List the apps",
 		Args:  args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
-			apps, raw, err := fetch[list[app]](cmd.Context(), cl, "GET", api("apps"), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
-				rows := [][]string{{"SLUG", "NAME", "URL", "CREATED"}}
-				for _, a := range apps.Items {
-					rows = append(rows, []string{a.Slug, a.Name, a.URL, when(a.CreatedAt)})
-				}
-				c.table(w, rows)
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, _ []string) error {
+			return presentList(cmd.Context(), c, cl, api("apps"), []string{"SLUG", "NAME", "URL", "CREATED"}, func(a app) []string {
+				return []string{a.Slug, a.Name, a.URL, when(a.CreatedAt)}
 			})
-			return nil
-		},
+		}),
 	}
 }
 
@@ -52,25 +35,15 @@ func (c *cli) appsCreate() *cobra.Command {
 		Short:   "Create an app",
 		Example: "  pic apps create shop --name 'The shop'",
 		Args:    args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			in := struct {
 				Slug string `json:"slug"`
 				Name string `json:"name,omitempty"`
 			}{args[0], name}
-			made, raw, err := fetch[app](cmd.Context(), cl, "POST", api("apps"), in)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
+			return present(cmd.Context(), c, cl, "POST", api("apps"), in, func(w io.Writer, made app) {
 				fmt.Fprintf(w, "Created app %s, reached at %s\n", plain(made.Slug), plain(made.URL))
 			})
-			return nil
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&name, "name", "", "`NAME` for people (default: the slug)")
 	return cmd
@@ -82,15 +55,10 @@ func (c *cli) appsShow() *cobra.Command {
 		Short:             "Show an app and its domains",
 		Args:              args(0, 1),
 		ValidArgsFunction: first(c.completeApps),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if len(args) == 1 {
 				c.app = args[0]
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			a, raw, err := fetch[app](cmd.Context(), cl, "GET", api("apps", c.app), nil)
 			if err != nil {
 				return err
@@ -114,7 +82,7 @@ func (c *cli) appsShow() *cobra.Command {
 				c.table(w, rows)
 			})
 			return nil
-		},
+		}),
 	}
 }
 
@@ -125,24 +93,15 @@ func (c *cli) appsRemove() *cobra.Command {
 		Short:             "Delete an app with all its scripts, routes and data",
 		Args:              args(1, 1),
 		ValidArgsFunction: first(c.completeApps),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			a, _, err := fetch[app](cmd.Context(), cl, "GET", api("apps", args[0]), nil)
 			if err != nil {
 				return err
 			}
 			if !yes {
-				fmt.Fprintf(c.err, "This deletes the app %s with all its scripts, routes and data.\nType its slug to go on: ", plain(a.Slug))
-				line, err := bufio.NewReader(c.in).ReadString('\n')
-				if err != nil && !errors.Is(err, io.EOF) {
+				fmt.Fprintf(c.err, "This deletes the app %s with all its scripts, routes and data.\n", plain(a.Slug))
+				if err := c.confirm(cmd.Context(), "slug", a.Slug); err != nil {
 					return err
-				}
-				if strings.TrimSpace(line) != a.Slug {
-					return fmt.Errorf("that was not %s: nothing was deleted", a.Slug)
 				}
 			}
 			if _, err := cl.call(cmd.Context(), "DELETE", api("apps", a.ID), nil); err != nil {
@@ -150,7 +109,7 @@ func (c *cli) appsRemove() *cobra.Command {
 			}
 			c.done("Deleted app %s.", a.Slug)
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd

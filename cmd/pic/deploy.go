@@ -36,7 +36,7 @@ says where.`,
   pic deploy --app shop --route GET:/ --route POST:/orders shop.ts
   pic deploy ./my-hono-app`,
 		Args: args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if err := o.parse(); err != nil {
 				return err
 			}
@@ -48,18 +48,13 @@ says where.`,
 			if err != nil {
 				return err
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			out, raw, err := c.put(cmd.Context(), cl, in, s)
 			if err != nil {
 				return err
 			}
 			c.show(raw, func(w io.Writer) { c.printDeployed(w, out) })
 			return nil
-		},
+		}),
 	}
 	o.register(cmd)
 	return cmd

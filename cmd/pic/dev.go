@@ -28,21 +28,16 @@ what runs meanwhile is shown as pic logs -f does. A source that does not build i
 reported, and the version before stays live. Interrupt it to end.`,
 		Example: "  pic dev guestbook.ts",
 		Args:    args(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if err := o.parse(); err != nil {
 				return err
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			session := &devSession{c: c.serialised(), cl: cl, path: args[0], options: o}
 			if err := session.run(cmd.Context()); !errors.Is(err, context.Canceled) {
 				return err
 			}
 			return nil
-		},
+		}),
 	}
 	o.register(cmd)
 	return cmd

@@ -32,7 +32,7 @@ more makes the exit code 1.`,
   pic invoke upload --method PUT --header 'Content-Type: image/png' --data @photo.png`,
 		Args:              args(1, 1),
 		ValidArgsFunction: first(c.completeScripts),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			header := http.Header{}
 			for _, h := range headers {
 				name, value, ok := strings.Cut(h, ":")
@@ -64,11 +64,6 @@ more makes the exit code 1.`,
 			if method == "" {
 				method = "GET"
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			s, _, err := fetch[script](cmd.Context(), cl, "GET", api("apps", c.app, "scripts", args[0]), nil)
 			if err != nil {
 				return err
@@ -79,7 +74,7 @@ more makes the exit code 1.`,
 			}
 			defer func() { _ = res.Body.Close() }()
 			return c.showAnswer(cl, s.Name, res, include)
-		},
+		}),
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&method, "method", "X", "", "request `METHOD` (default GET, with --data POST)")

@@ -31,20 +31,15 @@ func (c *cli) kvList() *cobra.Command {
 		Use:   "ls [COLLECTION]",
 		Short: "List the collections, or the keys of one",
 		Args:  args(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if limit < 0 {
 				return usagef("--limit %d is negative; 0 lists everything", limit)
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			if len(args) == 0 {
 				return c.kvCollections(cmd, cl, limit)
 			}
 			return c.kvKeys(cmd, cl, args[0], url.Values{"prefix": {prefix}, "values": {strconv.FormatBool(values)}}, limit)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&prefix, "prefix", "", "only keys that start with `TEXT`")
 	cmd.Flags().IntVar(&limit, "limit", cloud.DefaultKVLimit, "list at most `N`; 0 lists everything")
@@ -143,12 +138,7 @@ func (c *cli) kvGet() *cobra.Command {
 		Use:   "get COLLECTION KEY",
 		Short: "Print the value of a key",
 		Args:  args(2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			e, answer, err := fetch[entry](cmd.Context(), cl, "GET", api("apps", c.app, "kv", args[0], args[1]), nil)
 			if err != nil {
 				return err
@@ -170,7 +160,7 @@ func (c *cli) kvGet() *cobra.Command {
 				printText(w, b.String())
 			})
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&raw, "raw", false, "print a string without quotes and escapes")
 	return cmd
@@ -188,7 +178,7 @@ func (c *cli) kvSet() *cobra.Command {
   pic kv set config motd --string 'Good morning' --ttl 12h
   pic kv set config terms --string - < terms.txt`,
 		Args: args(3, 3),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			in := struct {
 				Value      json.RawMessage `json:"value"`
 				TTLSeconds float64         `json:"ttl_seconds,omitempty"`
@@ -221,18 +211,10 @@ func (c *cli) kvSet() *cobra.Command {
 				return usagef("the value is not JSON; pass --string to store it as text")
 			}
 			in.Value = value
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
-			e, raw, err := fetch[entry](cmd.Context(), cl, "PUT", api("apps", c.app, "kv", args[0], args[1]), in)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) { fmt.Fprintf(w, "Stored %s, version %d.\n", plain(e.Key), e.Version) })
-			return nil
-		},
+			return present(cmd.Context(), c, cl, "PUT", api("apps", c.app, "kv", args[0], args[1]), in, func(w io.Writer, e entry) {
+				fmt.Fprintf(w, "Stored %s, version %d.\n", plain(e.Key), e.Version)
+			})
+		}),
 	}
 	cmd.Flags().BoolVar(&text, "string", false, "VALUE is text, not JSON")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "let the key expire after `TIME`, such as 30m")
@@ -245,12 +227,7 @@ func (c *cli) kvRemove() *cobra.Command {
 		Use:   "rm COLLECTION KEY...",
 		Short: "Delete keys",
 		Args:  args(2, -1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			for _, key := range args[1:] {
 				_, err := cl.call(cmd.Context(), "DELETE", api("apps", c.app, "kv", args[0], key), nil)
 				var p *problem
@@ -263,6 +240,6 @@ func (c *cli) kvRemove() *cobra.Command {
 				c.done("Deleted %s.", plain(key))
 			}
 			return nil
-		},
+		}),
 	}
 }

@@ -126,12 +126,7 @@ func (c *cli) whoami() *cobra.Command {
 		Use:   "whoami",
 		Short: "Show who you are on which server, and what your key may do",
 		Args:  args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, _ []string) error {
 			user, raw, err := fetch[me](cmd.Context(), cl, "GET", api("me"), nil)
 			if err != nil {
 				return err
@@ -147,6 +142,6 @@ func (c *cli) whoami() *cobra.Command {
 				c.table(w, rows)
 			})
 			return nil
-		},
+		}),
 	}
 }

@@ -32,7 +32,7 @@ script printed, then the error it ended with.`,
   pic logs --failed --since 1h`,
 		Args:              args(0, 1),
 		ValidArgsFunction: first(c.completeScripts),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			q := logQuery{failed: failed, limit: limit}
 			if len(args) == 1 {
 				q.script = args[0]
@@ -47,11 +47,6 @@ script printed, then the error it ended with.`,
 			if limit < 1 || limit > 1000 {
 				return usagef("--limit %d is not between 1 and 1000", limit)
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			if follow {
 				err := c.follow(cmd.Context(), cl, q, nil)
 				if errors.Is(err, context.Canceled) {
@@ -59,18 +54,13 @@ script printed, then the error it ended with.`,
 				}
 				return err
 			}
-			found, raw, err := fetch[list[execution]](cmd.Context(), cl, "GET", c.executions(q), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
+			return present(cmd.Context(), c, cl, "GET", c.executions(q), nil, func(w io.Writer, found list[execution]) {
 				s := c.styles(w)
 				for _, e := range slices.Backward(found.Items) {
 					printExecution(w, s, e)
 				}
 			})
-			return nil
-		},
+		}),
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&follow, "follow", "f", false, "go on with what runs from now on, until interrupted")

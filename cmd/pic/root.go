@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type cli struct {
 	tokenFile string
 	output    string
 	app       string
+	lines     *bufio.Reader // of standard input, once a line was read
 }
 
 // run executes pic with args, which do not contain the program's name, and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/url"
@@ -49,29 +50,11 @@ func (c *cli) routesList() *cobra.Command {
 		Use:   "ls",
 		Short: "List the app's routes",
 		Args:  args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
-			routes, raw, err := fetch[list[route]](cmd.Context(), cl, "GET", api("apps", c.app, "routes"), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
-				rows := [][]string{{"METHOD", "HOST", "PATH", "SCRIPT", "ID"}}
-				for _, r := range routes.Items {
-					host := r.Host
-					if host == "" {
-						host = "any"
-					}
-					rows = append(rows, []string{r.Method, host, r.Path, r.Script, r.ID})
-				}
-				c.table(w, rows)
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, _ []string) error {
+			return presentList(cmd.Context(), c, cl, api("apps", c.app, "routes"), []string{"METHOD", "HOST", "PATH", "SCRIPT", "ID"}, func(r route) []string {
+				return []string{r.Method, cmp.Or(r.Host, "any"), r.Path, r.Script, r.ID}
 			})
-			return nil
-		},
+		}),
 	}
 }
 
@@ -82,7 +65,7 @@ func (c *cli) routesAdd() *cobra.Command {
 		Short:   "Lead requests to a script",
 		Example: "  pic routes add --script users GET:/users/:id POST:/users",
 		Args:    args(1, -1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if script == "" {
 				return usagef("--script is missing: say which script the route leads to")
 			}
@@ -95,22 +78,16 @@ func (c *cli) routesAdd() *cobra.Command {
 				r.Script, r.Host = script, host
 				wanted[i] = r
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			for _, in := range wanted {
-				r, raw, err := fetch[route](cmd.Context(), cl, "POST", api("apps", c.app, "routes"), in)
+				err := present(cmd.Context(), c, cl, "POST", api("apps", c.app, "routes"), in, func(w io.Writer, r route) {
+					fmt.Fprintf(w, "%s %s leads to %s: %s\n", r.Method, plain(r.Path), plain(r.Script), plain(r.URL))
+				})
 				if err != nil {
 					return err
 				}
-				c.show(raw, func(w io.Writer) {
-					fmt.Fprintf(w, "%s %s leads to %s: %s\n", r.Method, plain(r.Path), plain(r.Script), plain(r.URL))
-				})
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&script, "script", "", "`NAME` of the script that answers")
 	cmd.Flags().StringVar(&host, "host", "", "only on this `HOST`, or *.HOST; default any host of the app")
@@ -124,12 +101,7 @@ func (c *cli) routesRemove() *cobra.Command {
 		Short:   "Delete routes",
 		Example: "  pic routes rm GET:/users/:id",
 		Args:    args(1, -1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			routes, _, err := fetch[list[route]](cmd.Context(), cl, "GET", api("apps", c.app, "routes"), nil)
 			if err != nil {
 				return err
@@ -147,7 +119,7 @@ func (c *cli) routesRemove() *cobra.Command {
 				c.done("Deleted route %s %s.", plain(r.Method), plain(r.Path))
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -181,22 +153,9 @@ func (c *cli) routesMatch() *cobra.Command {
 		Short:   "Say which route and script a request would reach",
 		Example: "  pic routes match GET /users/42",
 		Args:    args(2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			query := url.Values{"method": {strings.ToUpper(args[0])}, "url": {args[1]}}
-			match, raw, err := fetch[struct {
-				Route  route             `json:"route"`
-				Script string            `json:"script"`
-				Params map[string]string `json:"params"`
-			}](cmd.Context(), cl, "GET", api("apps", c.app, "routes:match")+"?"+query.Encode(), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
+			return present(cmd.Context(), c, cl, "GET", api("apps", c.app, "routes:match")+"?"+query.Encode(), nil, func(w io.Writer, match routeMatch) {
 				rows := [][]string{{"Script", match.Script}, {"Route", match.Route.Method + " " + match.Route.Path}}
 				if match.Route.Host != "" {
 					rows = append(rows, []string{"Host", match.Route.Host})
@@ -206,7 +165,6 @@ func (c *cli) routesMatch() *cobra.Command {
 				}
 				c.table(w, rows)
 			})
-			return nil
-		},
+		}),
 	}
 }

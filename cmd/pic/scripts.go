@@ -21,25 +21,11 @@ func (c *cli) scriptsList() *cobra.Command {
 		Use:   "ls",
 		Short: "List the app's scripts",
 		Args:  args(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
-			scripts, raw, err := fetch[list[script]](cmd.Context(), cl, "GET", api("apps", c.app, "scripts"), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
-				rows := [][]string{{"NAME", "KIND", "LANGUAGE", "VERSION", "UPDATED"}}
-				for _, s := range scripts.Items {
-					rows = append(rows, []string{s.Name, string(s.Kind), string(s.Language), strconv.Itoa(s.Version), when(s.UpdatedAt)})
-				}
-				c.table(w, rows)
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, _ []string) error {
+			return presentList(cmd.Context(), c, cl, api("apps", c.app, "scripts"), []string{"NAME", "KIND", "LANGUAGE", "VERSION", "UPDATED"}, func(s script) []string {
+				return []string{s.Name, string(s.Kind), string(s.Language), strconv.Itoa(s.Version), when(s.UpdatedAt)}
 			})
-			return nil
-		},
+		}),
 	}
 }
 
@@ -52,42 +38,21 @@ func (c *cli) scriptsShow() *cobra.Command {
 		Example:           "  pic scripts show guestbook --version 3\n  pic scripts show guestbook --versions",
 		Args:              args(1, 1),
 		ValidArgsFunction: first(c.completeScripts),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if versions && cmd.Flags().Changed("version") {
 				return usagef("--version and --versions exclude each other")
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			path := []string{"apps", c.app, "scripts", args[0]}
 			switch {
 			case versions:
-				kept, raw, err := fetch[list[scriptVersion]](cmd.Context(), cl, "GET", api(append(path, "versions")...), nil)
-				if err != nil {
-					return err
-				}
-				c.show(raw, func(w io.Writer) {
-					rows := [][]string{{"VERSION", "KIND", "LANGUAGE", "SAVED", "BY"}}
-					for _, v := range kept.Items {
-						rows = append(rows, []string{strconv.Itoa(v.Version), string(v.Kind), string(v.Language), when(v.CreatedAt), v.CreatedBy})
-					}
-					c.table(w, rows)
+				return presentList(cmd.Context(), c, cl, api(append(path, "versions")...), []string{"VERSION", "KIND", "LANGUAGE", "SAVED", "BY"}, func(v scriptVersion) []string {
+					return []string{strconv.Itoa(v.Version), string(v.Kind), string(v.Language), when(v.CreatedAt), v.CreatedBy}
 				})
-				return nil
 			case cmd.Flags().Changed("version"):
 				path = append(path, "versions", strconv.Itoa(version))
 			}
-			s, raw, err := fetch[struct {
-				Source string `json:"source"`
-			}](cmd.Context(), cl, "GET", api(path...), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) { printText(w, s.Source) })
-			return nil
-		},
+			return present(cmd.Context(), c, cl, "GET", api(path...), nil, func(w io.Writer, s script) { printText(w, s.Source) })
+		}),
 	}
 	cmd.Flags().IntVar(&version, "version", 0, "show version `N`")
 	cmd.Flags().BoolVar(&versions, "versions", false, "list the versions that are kept instead")
@@ -111,7 +76,7 @@ func (c *cli) scriptsRollback() *cobra.Command {
 		Args:  args(1, 2),
 
 		ValidArgsFunction: first(c.completeScripts),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			version := 0
 			if len(args) == 2 {
 				v, err := strconv.Atoi(strings.TrimPrefix(args[1], "v"))
@@ -120,11 +85,6 @@ func (c *cli) scriptsRollback() *cobra.Command {
 				}
 				version = v
 			}
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
 			path := []string{"apps", c.app, "scripts", args[0]}
 			if version == 0 {
 				kept, _, err := fetch[list[scriptVersion]](cmd.Context(), cl, "GET", api(append(path, "versions")...), nil)
@@ -147,7 +107,7 @@ func (c *cli) scriptsRollback() *cobra.Command {
 				fmt.Fprintf(w, "%s runs the source of version %d again, as version %d.\n", plain(s.Name), version, s.Version)
 			})
 			return nil
-		},
+		}),
 	}
 }
 
@@ -157,19 +117,8 @@ func (c *cli) scriptsRemove() *cobra.Command {
 		Short:             "Delete scripts with their versions and routes",
 		Args:              args(1, -1),
 		ValidArgsFunction: c.completeScripts,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.client()
-			if err != nil {
-				return err
-			}
-			defer cl.close()
-			for _, name := range args {
-				if _, err := cl.call(cmd.Context(), "DELETE", api("apps", c.app, "scripts", name), nil); err != nil {
-					return err
-				}
-				c.done("Deleted script %s.", name)
-			}
-			return nil
-		},
+		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
+			return c.removeAll(cmd.Context(), cl, args, "Deleted script %s.", "apps", c.app, "scripts")
+		}),
 	}
 }
