@@ -11,7 +11,9 @@ import (
 
 // Store keeps accounts. Methods answer CodeUnavailable while the database is
 // away, and CodeNotFound for what does not exist. Secrets reach it as hashes or
-// sealed.
+// sealed. Times come back in UTC, to the microsecond; what expires at a moment is
+// expired then. Names are ordered and compared in lower case. accountstest
+// specifies the rest.
 type Store interface {
 	// PrincipalByKey finds an unexpired key of an active user by the SHA-256 of its
 	// text, with the user's memberships. used is when its use was last noted.
@@ -78,6 +80,8 @@ type Tx interface {
 	// UseRecoveryCode takes one away and reports whether it was there.
 	UseRecoveryCode(ctx context.Context, userID string, hash [32]byte) (bool, error)
 
+	// InsertSession stores a session, and forgets those of the user that were over
+	// when it was created, so that nobody need sweep.
 	InsertSession(ctx context.Context, session cloud.Session, hash [32]byte) error
 	EndSession(ctx context.Context, userID, id string) error             // CodeNotFound
 	EndSessions(ctx context.Context, userID, except string) (int, error) // all but one, or all for ""
@@ -85,8 +89,9 @@ type Tx interface {
 	InsertKey(ctx context.Context, key cloud.APIKey, hash [32]byte) error // CodeNotFound about "app" if the app does not exist
 	DeleteKey(ctx context.Context, userID, id string) error               // CodeNotFound
 
-	SetMember(ctx context.Context, appID, userID string, role cloud.AppRole) (cloud.AppMember, error) // CodeNotFound
-	RemoveMember(ctx context.Context, appID, userID string) error                                     // CodeNotFound
+	// SetMember adds a member or changes the role of one, who keeps CreatedAt. CodeNotFound.
+	SetMember(ctx context.Context, appID, userID string, role cloud.AppRole) (cloud.AppMember, error)
+	RemoveMember(ctx context.Context, appID, userID string) error // CodeNotFound
 }
 
 // Credentials is what a user logs in with.
