@@ -53,28 +53,9 @@ func New(cfg Config) *Service {
 	return &Service{store: cfg.Store, authorizer: cfg.Authorizer, now: cfg.Now}
 }
 
-// gate refuses the call unless its principal has the capability. A script that
-// runs for an anonymous caller is itself the gate.
-func (s *Service) gate(call cloud.Call, capability cloud.Capability) error {
-	switch {
-	case call.AppID == "":
-		return cloud.Errorf(cloud.CodeInternal, "a kv call names no app")
-	case call.Principal != nil:
-		err := s.authorizer.Authorize(call.Principal, capability, call.AppID)
-		if cloud.CodeOf(err) == cloud.CodeNotFound { // of no app they may know: as denied as any
-			return cloud.Errorf(cloud.CodeForbidden, "%s has no rights in this app, which %s takes", call.Principal.Name, capability).Because(err)
-		}
-		return err
-	case call.ByScript:
-		return nil
-	default:
-		return cloud.Errorf(cloud.CodeForbidden, "kv needs credentials with the capability %s", capability)
-	}
-}
-
 // enter is the gate and the check of where the call goes.
 func (s *Service) enter(call cloud.Call, capability cloud.Capability, collection string, keys ...string) error {
-	if err := s.gate(call, capability); err != nil {
+	if err := call.Gate(s.authorizer, capability); err != nil {
 		return err
 	}
 	if err := checkName("collection", collection); err != nil {
@@ -146,7 +127,7 @@ func (s *Service) Increment(ctx context.Context, call cloud.Call, collection, ke
 
 // GetMany implements cloud.KV.
 func (s *Service) GetMany(ctx context.Context, call cloud.Call, collection string, keys []string) ([]cloud.KVEntry, error) {
-	if err := s.gate(call, cloud.AppKvRead); err != nil {
+	if err := call.Gate(s.authorizer, cloud.AppKvRead); err != nil {
 		return nil, err
 	}
 	if len(keys) > cloud.MaxKVMany {
@@ -244,7 +225,7 @@ func (s *Service) page(ctx context.Context, appID, collection string, q cloud.KV
 
 // Collections implements cloud.KV.
 func (s *Service) Collections(ctx context.Context, call cloud.Call, after string, limit int) ([]string, error) {
-	if err := s.gate(call, cloud.AppKvRead); err != nil {
+	if err := call.Gate(s.authorizer, cloud.AppKvRead); err != nil {
 		return nil, err
 	}
 	if after != "" {
