@@ -45,5 +45,3 @@ type Vault interface {
 	// sealed with keyID.
 	Reseal(ctx context.Context, keyID string, reseal func(purpose string, s cloud.Sealed) (cloud.Sealed, error)) (int, error)
 }
-
-func secretPurpose(appID, name string) string { return cloud.SecretPurpose(appID, name) }
