@@ -1,17 +1,27 @@
 -- +goose Up
 
 ALTER TABLE users
-    ADD COLUMN password_hash       text,
-    ADD COLUMN password_expires_at timestamptz, -- of a one-time password
-    ADD COLUMN totp_key_id         text,
-    ADD COLUMN totp_sealed         bytea,
-    ADD COLUMN totp_in_force       boolean NOT NULL DEFAULT false,
-    ADD COLUMN totp_step           bigint  NOT NULL DEFAULT 0,
-    ADD COLUMN invitation_hash     bytea CONSTRAINT users_invitation_hash_key UNIQUE,
+    -- The name as it is compared, without regard to case in any script. lower()
+    -- knows only what the database's locale knows, and stands in for it where a
+    -- program that does not know the column made the user.
+    ADD COLUMN folded_name           text,
+    ADD COLUMN password_hash         text,
+    ADD COLUMN password_expires_at   timestamptz, -- of a one-time password
+    ADD COLUMN invitation_hash       bytea CONSTRAINT users_invitation_hash_key UNIQUE
+                                     CONSTRAINT users_invitation_hash_check CHECK (octet_length(invitation_hash) = 32),
     ADD COLUMN invitation_expires_at timestamptz,
-    ADD COLUMN last_login_at       timestamptz,
-    ADD CONSTRAINT users_totp_check CHECK ((totp_key_id IS NULL) = (totp_sealed IS NULL)),
-    ADD CONSTRAINT users_invitation_check CHECK ((invitation_hash IS NULL) = (invitation_expires_at IS NULL));
+    ADD COLUMN totp_key_id           text,
+    ADD COLUMN totp_sealed           bytea,
+    ADD COLUMN totp_in_force         boolean NOT NULL DEFAULT false,
+    ADD COLUMN totp_step             bigint NOT NULL DEFAULT 0,
+    ADD COLUMN last_login_at         timestamptz,
+    ADD CONSTRAINT users_password_check CHECK (password_expires_at IS NULL OR password_hash IS NOT NULL),
+    ADD CONSTRAINT users_invitation_check CHECK ((invitation_hash IS NULL) = (invitation_expires_at IS NULL)
+                                                 AND (invitation_hash IS NULL OR password_hash IS NULL)),
+    ADD CONSTRAINT users_totp_check CHECK ((totp_key_id IS NULL) = (totp_sealed IS NULL)
+                                           AND (totp_sealed IS NOT NULL OR NOT totp_in_force));
+DROP INDEX users_name_key;
+CREATE UNIQUE INDEX users_name_key ON users (coalesce(folded_name, lower(name)));
 
 CREATE TABLE recovery_codes (
     user_id uuid  NOT NULL CONSTRAINT recovery_codes_user_id_fkey REFERENCES users ON DELETE CASCADE,
@@ -69,4 +79,3 @@ CREATE TABLE app_env (
     CONSTRAINT app_env_pkey PRIMARY KEY (app_id, name),
     CONSTRAINT app_env_kind_check CHECK ((value IS NULL) = (sealed IS NOT NULL) AND (sealed IS NULL) = (key_id IS NULL))
 );
-CREATE INDEX app_env_key_id_idx ON app_env (key_id) WHERE key_id IS NOT NULL;

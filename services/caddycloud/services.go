@@ -98,7 +98,7 @@ func Open(c Config) (_ *Services, err error) {
 		return nil, err
 	}
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits),
+		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, nil),
 		Hosts:    s.hosts,
 		OnChange: s.retire,
 		Logger:   c.Logger,

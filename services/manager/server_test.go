@@ -66,7 +66,7 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 	hosts := orchestrator.Hosts{Names: []string{"picloud.local"}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
 	s.records = postgres.NewExecutions(pool)
-	s.source = postgres.NewSource(pool, cloud.DefaultLimits)
+	s.source = postgres.NewSource(pool, cloud.DefaultLimits, nil)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source: s.source, Hosts: hosts, Logger: logger,
 	})

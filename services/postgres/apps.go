@@ -63,7 +63,8 @@ func (s *Apps) CreateApp(ctx context.Context, app cloud.App) (cloud.App, error) 
 	app.ID = cloud.NewID()
 	app.CreatedAt = stamp(s.now())
 	app.UpdatedAt = app.CreatedAt
-	err := inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
+	err := inChange(ctx, s.pool, s.now, func(tx pgx.Tx) error {
+		auditApp(ctx, app.ID, app.Slug)
 		_, err := tx.Exec(ctx, `INSERT INTO apps (id, slug, name, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)`,
 			app.ID, app.Slug, app.Name, app.CreatedAt)
 		if err != nil {
@@ -95,31 +96,10 @@ func takeOver(ctx context.Context, tx pgx.Tx, slug string) error {
 	return nil
 }
 
-// notify tells all who watch, once the transaction commits, that the app has
-// changed. Equal notifications of a transaction arrive once.
-func notify(ctx context.Context, tx pgx.Tx, appID string) error {
-	_, err := tx.Exec(ctx, `SELECT pg_notify('picloud_' || replace(id::text, '-', '_'), $1) FROM instance`, appID)
-	return err
-}
-
-// ChangeApp implements manager.Store. The lock on the app's row lets others read
-// it and write the app's data.
+// ChangeApp implements manager.Store.
 func (s *Apps) ChangeApp(ctx context.Context, appID string, change func(ctx context.Context, tx manager.AppTx) error) error {
-	if !cloud.IsID(appID) {
-		return noApp(appID)
-	}
-	return inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `SELECT FROM apps WHERE id = $1 FOR NO KEY UPDATE`, appID)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return noApp(appID)
-		}
-		if err := change(ctx, &appTx{tx: tx, appID: appID, now: stamp(s.now())}); err != nil {
-			return err
-		}
-		return notify(ctx, tx, appID)
+	return inAppChange(ctx, s.pool, s.now, appID, func(tx pgx.Tx) error {
+		return change(ctx, &appTx{tx: tx, appID: appID, now: stamp(s.now())})
 	})
 }
 

@@ -20,6 +20,7 @@ var (
 	errGone     = cloud.Errorf(cloud.CodeNotFound, "the app does not exist any more")
 	errRefused  = cloud.Errorf(cloud.CodeUnavailable, "the database refuses PiCloud; check the user, password, name and rights in its connection string")
 	errSchema   = cloud.Errorf(cloud.CodeUnavailable, "the database's schema is not the one this PiCloud needs; run `picloud migrate`")
+	errNoKeyApp = &cloud.Error{Code: cloud.CodeNotFound, Field: "app", Message: "there is no such app"}
 	errReadOnly = cloud.Errorf(cloud.CodeUnavailable, "the database takes no changes at the moment; try again when its primary is back")
 )
 
@@ -70,15 +71,21 @@ func translateState(e *pgconn.PgError) *cloud.Error {
 			return &cloud.Error{Code: cloud.CodeConflict, Field: "host", Message: "an app has claimed this host already"}
 		case "scripts_name_key":
 			return &cloud.Error{Code: cloud.CodeConflict, Field: "name", Message: "the app has a script of this name already"}
+		case "users_name_key":
+			return &cloud.Error{Code: cloud.CodeConflict, Field: "name", Message: "another user has this name"}
 		case "routes_shape_key":
 			return &cloud.Error{Code: cloud.CodeRouteConflict, Field: "path", Message: "the app has a route with this method, host and path already"}
 		}
 	case "23503": // foreign_key_violation
 		switch {
+		case e.ConstraintName == "api_keys_app_id_fkey":
+			return errNoKeyApp
 		case strings.HasSuffix(e.ConstraintName, "_app_id_fkey"):
 			return errGone
 		case strings.HasSuffix(e.ConstraintName, "_script_id_fkey"):
 			return cloud.Errorf(cloud.CodeNotFound, "the app has no such script")
+		case strings.HasSuffix(e.ConstraintName, "_user_id_fkey"):
+			return cloud.Errorf(cloud.CodeNotFound, "the user does not exist any more")
 		}
 	case "22P05", "22021", "22P02": // untranslatable_character, character_not_in_repertoire, invalid_text_representation
 		return cloud.Errorf(cloud.CodeInvalid, "the input holds text that the database cannot keep, such as the character U+0000")

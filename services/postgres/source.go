@@ -16,14 +16,17 @@ import (
 type Source struct {
 	pool     *pgxpool.Pool
 	defaults cloud.Limits
+	sealer   cloud.Sealer
 }
 
 var _ orchestrator.Source = (*Source)(nil)
 
 // NewSource returns a source on pool that fills in what scripts did not ask for
-// from defaults.
-func NewSource(pool *pgxpool.Pool, defaults cloud.Limits) *Source {
-	return &Source{pool: pool, defaults: defaults}
+// from defaults, and opens secrets with sealer. A nil one opens none: then, and
+// when a secret's master key is missing, whatever loads an app with secrets
+// fails with CodeUnavailable.
+func NewSource(pool *pgxpool.Pool, defaults cloud.Limits, sealer cloud.Sealer) *Source {
+	return &Source{pool: pool, defaults: defaults, sealer: sealer}
 }
 
 // Load implements orchestrator.Source.
@@ -95,10 +98,13 @@ func (s *Source) read(ctx context.Context, tx pgx.Tx, appID *string) ([]cloud.Ap
 	runnables, err := selectAll(ctx, tx, s.scanRunnable, `
 		SELECT id, app_id, name, version, limits, code, source_map, hash, exports, imports
 		FROM scripts`+one+` AND kind = 'endpoint' ORDER BY name COLLATE "C"`, appID)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range runnables {
 		byID[r.AppID].Scripts = append(byID[r.AppID].Scripts, r)
 	}
-	return states, err
+	return states, s.readEnv(ctx, tx, appID, byID)
 }
 
 func (s *Source) scanRunnable(row pgx.CollectableRow) (r cloud.Runnable, err error) {
