@@ -14,14 +14,75 @@ type list[T any] struct {
 }
 
 type me struct {
-	UserID string `json:"user_id"`
-	Name   string `json:"name"`
-	Role   string `json:"role"`
-	Key    *struct {
-		ID     string   `json:"id"`
-		Scopes []string `json:"scopes"`
-		AppID  string   `json:"app_id"`
-	} `json:"key"`
+	Name         string       `json:"name"`
+	Role         string       `json:"role"`
+	Key          *apiKey      `json:"key"`
+	SecondFactor bool         `json:"second_factor"`
+	Access       cloud.Access `json:"access"`
+}
+
+type apiKey struct {
+	ID         string     `json:"id"`
+	Name       string     `json:"name"`
+	Scopes     []string   `json:"scopes"`
+	AppID      string     `json:"app_id"`
+	App        string     `json:"app"` // slug; "" for all apps
+	ExpiresAt  *time.Time `json:"expires_at"`
+	LastUsedAt *time.Time `json:"last_used_at"`
+	CreatedAt  time.Time  `json:"created_at"`
+}
+
+type user struct {
+	ID           string       `json:"id"`
+	Name         string       `json:"name"`
+	Role         string       `json:"role"`
+	Active       bool         `json:"active"`
+	Access       cloud.Access `json:"access"`
+	SecondFactor bool         `json:"second_factor"`
+	LastLoginAt  *time.Time   `json:"last_login_at"`
+	CreatedAt    time.Time    `json:"created_at"`
+}
+
+// handover is a secret to be handed over to a user.
+type handover struct {
+	Password   string `json:"password"`
+	Invitation *struct {
+		URL string `json:"url"`
+	} `json:"invitation"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+type session struct {
+	ID        string    `json:"id"`
+	CreatedAt time.Time `json:"created_at"`
+	SeenAt    time.Time `json:"seen_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Address   string    `json:"address"`
+	UserAgent string    `json:"user_agent"`
+	Current   bool      `json:"current"`
+}
+
+type member struct {
+	Name      string    `json:"name"`
+	Role      string    `json:"role"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// envEntry is a variable, or a secret without its value.
+type envEntry struct {
+	Name      string    `json:"name"`
+	Value     string    `json:"value"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+type auditEntry struct {
+	At      time.Time `json:"at"`
+	User    string    `json:"user"`
+	Via     string    `json:"via"`
+	Address string    `json:"address"`
+	Action  string    `json:"action"`
+	App     string    `json:"app"`
+	Target  string    `json:"target"`
 }
 
 type app struct {
@@ -29,6 +90,7 @@ type app struct {
 	Slug      string    `json:"slug"`
 	Name      string    `json:"name"`
 	URL       string    `json:"url"`
+	MyRole    string    `json:"my_role"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }

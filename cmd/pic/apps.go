@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -73,6 +74,7 @@ func (c *cli) appsShow() *cobra.Command {
 					{"Name", a.Name},
 					{"URL", a.URL},
 					{"Id", a.ID},
+					{"Your role", cmp.Or(a.MyRole, "-")},
 					{"Created", when(a.CreatedAt)},
 					{"Updated", when(a.UpdatedAt)},
 				}

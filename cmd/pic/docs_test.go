@@ -32,7 +32,8 @@ func TestDocs(t *testing.T) {
 
 The credentials file is ` + "`picloud/credentials.json`" + ` in the user's configuration folder
 (Linux ` + "`~/.config`" + `, macOS ` + "`~/Library/Application Support`" + `, Windows ` + "`%AppData%`" + `),
-readable by its owner alone. The key of a local development server is sent to
+readable by its owner alone. It holds the sessions and API keys that pic login got, never
+a password. The key of a local development server is sent to
 ` + "`localhost`" + ` and loopback addresses only.
 `)
 	if *update {

@@ -53,7 +53,7 @@ func TestPrintExecution(t *testing.T) {
 	}
 }
 
-func TestSinceTime(t *testing.T) {
+func TestTimeFrom(t *testing.T) {
 	t.Parallel()
 	c := testCLI(t, nil)
 	for in, want := range map[string]time.Time{
@@ -62,13 +62,16 @@ func TestSinceTime(t *testing.T) {
 		"7d":                        c.now().AddDate(0, 0, -7),
 		"2026-01-01T08:00:00+01:00": time.Date(2026, 1, 1, 7, 0, 0, 0, time.UTC),
 	} {
-		if got, err := c.sinceTime(in); err != nil || !got.Equal(want) {
-			t.Errorf("sinceTime(%q) = %v, %v, want %v", in, got, err, want)
+		if got, err := c.timeFrom("--since", in, -1); err != nil || !got.Equal(want) {
+			t.Errorf("timeFrom(%q) = %v, %v, want %v", in, got, err, want)
 		}
 	}
+	if got, err := c.timeFrom("--expires", "90d", +1); err != nil || !got.Equal(c.now().AddDate(0, 0, 90)) {
+		t.Errorf("timeFrom(90d) = %v, %v, want 90 days from now", got, err)
+	}
 	for _, in := range []string{"", "d", "-1h", "-2d", "1.5d", "yesterday"} {
-		if got, err := c.sinceTime(in); err == nil {
-			t.Errorf("sinceTime(%q) = %v, want an error", in, got)
+		if got, err := c.timeFrom("--since", in, -1); err == nil {
+			t.Errorf("timeFrom(%q) = %v, want an error", in, got)
 		}
 	}
 }

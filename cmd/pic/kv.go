@@ -114,11 +114,7 @@ func (c *cli) kvKeys(cmd *cobra.Command, cl *client, collection string, query ur
 			rows[0] = append(rows[0], "VALUE")
 		}
 		for _, e := range all.Entries {
-			expires := "-"
-			if e.ExpiresAt != nil {
-				expires = when(*e.ExpiresAt)
-			}
-			row := []string{e.Key, strconv.FormatInt(e.Version, 10), expires, when(e.UpdatedAt)}
+			row := []string{e.Key, strconv.FormatInt(e.Version, 10), whenever(e.ExpiresAt), when(e.UpdatedAt)}
 			if values {
 				row = append(row, string(e.Value))
 			}

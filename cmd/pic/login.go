@@ -1,29 +1,294 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
+
+	"github.com/picloud/picloud/services/cloud"
 )
 
 func (c *cli) login() *cobra.Command {
-	var token string
+	var in entrance
 	cmd := &cobra.Command{
 		Use:   "login",
-		Short: "Keep an API key for a server",
-		Long: `login asks the server whether the key is good and keeps it in a file that only
-you can read. That server is then the one meant when none is named.
+		Short: "Log in to a server, by password or API key",
+		Long: `login asks for your user name and password, and for the code of your second
+factor if you have one. Without a user name it asks for an API key. What it gets,
+a session or the key, it keeps in a file that only you can read, and that server
+is then the one meant when none is named. A session ends when it was not used for
+a day, or by pic logout.
 
-The key is asked for, or read from standard input. --token works too, but shows
-the key in the process list and the shell's history.`,
+A server that nobody owns yet takes its first owner by --claim. Who was invited
+follows the link by --invitation, and chooses a password. Who was given a one-time
+password logs in with it, and chooses another.
+
+Where nobody types, standard input holds the API key; with --user, --claim and
+--invitation the password, then the code and the new password if the server asks
+for them, each on a line of its own. --token works too, but shows the key in the
+process list and the shell's history.`,
 		Example: `  pic login --url http://picloud.local
+  pic login --url http://picloud.local --claim
+  pic login --invitation 'http://picloud.local/admin/invitation#pin_…'
+  pic login --url https://cloud.example.com --user ada < password.txt
   pic login --url https://cloud.example.com < key.txt`,
+		Args: args(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := in.check(); err != nil {
+				return err
+			}
+			known, err := c.credentials()
+			if err != nil {
+				return err
+			}
+			s, err := c.serverURL(known)
+			if err != nil {
+				return err
+			}
+			if from := in.invitedBy(); from != "" && c.url == "" {
+				if s.url, err = parseServer(from); err != nil {
+					return usagef("--invitation: %w", err)
+				}
+			}
+			cl := newClient(s)
+			defer cl.close()
+			if cl.server.token, err = c.enter(cmd.Context(), cl, in); err != nil {
+				return err
+			}
+			user, raw, err := fetch[me](cmd.Context(), cl, "GET", api("me"), nil)
+			if err != nil {
+				return err
+			}
+			known.Current = s.url
+			known.Servers[s.url] = credential{Token: cl.server.token, User: user.Name}
+			if err := c.saveCredentials(known); err != nil {
+				return err
+			}
+			c.show(raw, func(w io.Writer) {
+				fmt.Fprintf(w, "Logged in to %s as %s (%s).\n", s.url, plain(user.Name), plain(user.Role))
+			})
+			if c.env("PICLOUD_TOKEN") != "" {
+				c.note("PICLOUD_TOKEN is set and comes before this log-in: unset it.")
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&in.user, "user", "", "log in as the user `NAME` with a password")
+	flags.StringVar(&in.code, "code", "", "`CODE` of the authenticator app, or a recovery code")
+	flags.BoolVar(&in.claim, "claim", false, "become the first owner of a server that has none")
+	flags.StringVar(&in.invitation, "invitation", "", "follow the `LINK` of an invitation")
+	flags.StringVar(&in.token, "token", "", "the API `KEY`; better leave it out and be asked")
+	return cmd
+}
+
+// entrance is how one comes in, by the flags of login.
+type entrance struct {
+	user, code, invitation, token string
+	claim                         bool
+}
+
+func (e entrance) check() error {
+	ways := 0
+	for _, given := range []bool{e.claim, e.invitation != "", e.token != ""} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return usagef("--claim, --invitation and --token exclude each other")
+	case e.user != "" && (e.invitation != "" || e.token != ""):
+		return usagef("--user is for a password; the invitation or the key says by itself whose it is")
+	case e.code != "" && ways > 0:
+		return usagef("--code goes with a name and a password")
+	}
+	return nil
+}
+
+// invitedBy is the server that the invitation's link leads to; "" if only its
+// token was given, or none.
+func (e entrance) invitedBy() string {
+	u, err := url.Parse(e.invitation)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// enter gets a token for the server: a new session's, or an API key that was
+// given and not checked yet.
+func (c *cli) enter(ctx context.Context, cl *client, in entrance) (string, error) {
+	switch {
+	case in.token != "":
+		return strings.TrimSpace(in.token), nil
+	case c.tokenFile != "" && in.user == "" && in.invitation == "" && !in.claim:
+		return readToken(c.tokenFile)
+	}
+	// First the server, so that nobody types a password for nothing.
+	if err := wantOwner(ctx, cl, !in.claim); err != nil {
+		return "", err
+	}
+	if in.invitation != "" {
+		return c.acceptInvitation(ctx, cl, in.invitation)
+	}
+	_, typing := c.terminal()
+	var err error
+	if in.user == "" && typing {
+		what := "User name (empty: API key)"
+		if in.claim {
+			what = "Name of the owner to be"
+		}
+		if in.user, err = c.ask(ctx, fmt.Sprintf("%s for %s: ", what, cl.server.url)); err != nil {
+			return "", err
+		}
+		in.user = strings.TrimSpace(in.user)
+	}
+	switch {
+	case in.claim && in.user == "":
+		return "", usagef("--claim needs the owner's name: pass --user")
+	case in.claim:
+		return c.claim(ctx, cl, in.user)
+	case in.user == "":
+		return c.askKey(ctx, cl.server.url)
+	}
+	return c.logIn(ctx, cl, in.user, in.code)
+}
+
+// wantOwner fails if the server has no owner, or has one, other than is wanted.
+func wantOwner(ctx context.Context, cl *client, want bool) error {
+	_, err := cl.call(ctx, "GET", api("me"), nil)
+	switch p, refused := errors.AsType[*problem](err); {
+	case refused && p.Code == cloud.CodeUnclaimed && !want:
+		return nil
+	case refused && p.Code == cloud.CodeUnauthorized && want:
+		return nil
+	case refused && p.Code == cloud.CodeUnauthorized:
+		return fmt.Errorf("%s has an owner already: log in with pic login --url %s", cl.server.url, cl.server.url)
+	}
+	return err
+}
+
+// loggedIn is a session that has begun.
+type loggedIn struct {
+	Token string `json:"token"`
+}
+
+// logIn begins a session by name and password, and by what else the server asks
+// for.
+func (c *cli) logIn(ctx context.Context, cl *client, name, code string) (string, error) {
+	attempt := struct {
+		Name        string `json:"name"`
+		Password    string `json:"password"`
+		Code        string `json:"code,omitempty"`
+		NewPassword string `json:"new_password,omitempty"`
+	}{Name: name, Code: code}
+	var err error
+	if attempt.Password, err = c.askHidden(ctx, fmt.Sprintf("Password of %s for %s: ", name, cl.server.url)); err != nil {
+		return "", err
+	}
+	if attempt.Password == "" {
+		return "", usagef("no password was given: type it when asked, or pass it on standard input")
+	}
+	for {
+		session, _, err := fetch[loggedIn](ctx, cl, "POST", api("sessions"), attempt)
+		p, refused := errors.AsType[*problem](err)
+		if !refused {
+			return session.Token, err
+		}
+		switch p.Code {
+		case cloud.CodeUnauthorized:
+			p.hint = fmt.Sprintf("Check both. Who forgot the password asks an admin for pic users reset %s; on the server itself, picloud admin reset-password %s helps.", name, name)
+			return "", p
+		case cloud.CodeSecondFactor:
+			if attempt.Code != "" {
+				c.note("That code was wrong, or used before.")
+			}
+			if attempt.Code, err = c.ask(ctx, "Code of your authenticator app, or a recovery code: "); err != nil {
+				return "", err
+			}
+			if attempt.Code = strings.TrimSpace(attempt.Code); attempt.Code == "" {
+				return "", p
+			}
+		case cloud.CodePasswordChange:
+			if attempt.NewPassword != "" {
+				return "", p
+			}
+			c.note("Your one-time password is right. Choose a password of your own.")
+			if attempt.NewPassword, err = c.askNewPassword(ctx, "New password"); err != nil {
+				return "", err
+			}
+		default:
+			return "", p
+		}
+	}
+}
+
+// claim makes the server's first owner.
+func (c *cli) claim(ctx context.Context, cl *client, name string) (string, error) {
+	password, err := c.askNewPassword(ctx, "New password for "+name)
+	if err != nil {
+		return "", err
+	}
+	session, _, err := fetch[loggedIn](ctx, cl, "POST", api("claim"), struct {
+		Name     string `json:"name"`
+		Password string `json:"password"`
+	}{name, password})
+	return session.Token, err
+}
+
+// acceptInvitation follows an invitation, given by its link or its token.
+func (c *cli) acceptInvitation(ctx context.Context, cl *client, link string) (string, error) {
+	token := link
+	if _, fragment, ok := strings.Cut(link, "#"); ok {
+		token = fragment
+	}
+	if !strings.HasPrefix(token, cloud.InvitationPrefix) {
+		return "", usagef("--invitation %q holds no invitation, which begins with %s", link, cloud.InvitationPrefix)
+	}
+	password, err := c.askNewPassword(ctx, "Choose a password")
+	if err != nil {
+		return "", err
+	}
+	session, _, err := fetch[loggedIn](ctx, cl, "POST", api("invitations:accept"), struct {
+		Token    string `json:"token"`
+		Password string `json:"password"`
+	}{token, password})
+	if p, ok := errors.AsType[*problem](err); ok && p.Code == cloud.CodeUnauthorized {
+		p.hint = "An invitation works once, and for a week. Whoever invited you makes another with pic users reset NAME --invite."
+	}
+	return session.Token, err
+}
+
+func (c *cli) askKey(ctx context.Context, server string) (string, error) {
+	text, err := c.askHidden(ctx, fmt.Sprintf("API key for %s: ", server))
+	if err != nil {
+		return "", err
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return "", usagef("no API key was given: type it when asked, or pass it on standard input")
+	}
+	return text, nil
+}
+
+// logoutTimeout is how long pic waits for the server at most: what matters is
+// that this machine forgets.
+const logoutTimeout = 10 * time.Second
+
+func (c *cli) logout() *cobra.Command {
+	return &cobra.Command{
+		Use:   "logout",
+		Short: "End the session with a server, or forget its API key",
+		Long: `logout ends the session with the server that is meant, and forgets it here even if
+the server cannot be reached. An API key is forgotten only here: it stays valid
+until it expires or pic keys rm revokes it.`,
 		Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			known, err := c.credentials()
@@ -34,78 +299,8 @@ the key in the process list and the shell's history.`,
 			if err != nil {
 				return err
 			}
-			switch {
-			case token != "":
-				s.token = strings.TrimSpace(token)
-			case c.tokenFile != "":
-				s.token, err = readToken(c.tokenFile)
-			default:
-				s.token, err = c.askToken(s.url)
-			}
-			if err != nil {
-				return err
-			}
-			cl := newClient(s)
-			defer cl.close()
-			user, raw, err := fetch[me](cmd.Context(), cl, "GET", api("me"), nil)
-			if err != nil {
-				return err
-			}
-			known.Current = s.url
-			known.Servers[s.url] = credential{Token: s.token, User: user.Name}
-			if err := c.saveCredentials(known); err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
-				fmt.Fprintf(w, "Logged in to %s as %s (%s).\n", s.url, plain(user.Name), plain(user.Role))
-			})
-			return nil
-		},
-	}
-	cmd.Flags().StringVar(&token, "token", "", "the API `KEY`; better leave it out and be asked")
-	return cmd
-}
-
-// askToken reads the key from standard input, without echo if a person types it.
-func (c *cli) askToken(server string) (string, error) {
-	var text string
-	if f, ok := c.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(c.err, "API key for %s: ", server)
-		b, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(c.err)
-		if err != nil {
-			return "", fmt.Errorf("cannot read the API key: %w", err)
-		}
-		text = string(b)
-	} else {
-		line, err := bufio.NewReader(c.in).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("cannot read the API key: %w", err)
-		}
-		text = line
-	}
-	if text = strings.TrimSpace(text); text == "" {
-		return "", usagef("no API key was given: type it when asked, or pass it on standard input")
-	}
-	return text, nil
-}
-
-func (c *cli) logout() *cobra.Command {
-	return &cobra.Command{
-		Use:   "logout",
-		Short: "Forget the API key of a server",
-		Long:  "logout forgets the key of the server that is meant. The key itself stays valid until it is revoked.",
-		Args:  args(0, 0),
-		RunE: func(*cobra.Command, []string) error {
-			known, err := c.credentials()
-			if err != nil {
-				return err
-			}
-			s, err := c.serverURL(known)
-			if err != nil {
-				return err
-			}
-			if _, ok := known.Servers[s.url]; !ok {
+			kept, ok := known.Servers[s.url]
+			if !ok {
 				return fmt.Errorf("you are not logged in to %s", s.url)
 			}
 			delete(known.Servers, s.url)
@@ -115,33 +310,66 @@ func (c *cli) logout() *cobra.Command {
 			if err := c.saveCredentials(known); err != nil {
 				return err
 			}
+			if !isSession(kept.Token) {
+				c.done("Logged out of %s: the API key is forgotten here, and still valid.", s.url)
+				return nil
+			}
+			s.token = kept.Token
+			if err := endSession(cmd.Context(), s); err != nil {
+				c.note("%v\nThe session is forgotten here; on the server it ends a day after its last use.", err)
+			}
 			c.done("Logged out of %s.", s.url)
 			return nil
 		},
 	}
 }
 
+// endSession ends the session of s on its server, unless that has ended already.
+func endSession(ctx context.Context, s server) error {
+	ctx, cancel := context.WithTimeout(ctx, logoutTimeout)
+	defer cancel()
+	cl := newClient(s)
+	defer cl.close()
+	_, err := cl.call(ctx, "DELETE", api("sessions", "current"), nil)
+	if p, ok := errors.AsType[*problem](err); ok && p.Code == cloud.CodeUnauthorized {
+		return nil
+	}
+	return err
+}
+
+// isSession tells the token of a session from an API key.
+func isSession(token string) bool { return strings.HasPrefix(token, cloud.SessionPrefix) }
+
 func (c *cli) whoami() *cobra.Command {
 	return &cobra.Command{
 		Use:   "whoami",
-		Short: "Show who you are on which server, and what your key may do",
+		Short: "Show who you are on which server, and what you may do",
 		Args:  args(0, 0),
 		RunE: c.withClient(func(cmd *cobra.Command, cl *client, _ []string) error {
-			user, raw, err := fetch[me](cmd.Context(), cl, "GET", api("me"), nil)
-			if err != nil {
-				return err
-			}
-			c.show(raw, func(w io.Writer) {
+			return present(cmd.Context(), c, cl, "GET", api("me"), nil, func(w io.Writer, user me) {
 				rows := [][]string{{"Server", cl.server.url}, {"User", user.Name}, {"Role", user.Role}}
-				if user.Key != nil {
-					rows = append(rows, []string{"Scopes", strings.Join(user.Key.Scopes, " ")})
-					if user.Key.AppID != "" {
-						rows = append(rows, []string{"Only app", user.Key.AppID})
+				if key := user.Key; key != nil {
+					rows = append(rows,
+						[]string{"Logged in", "by the API key " + cmp.Or(key.Name, key.ID)},
+						[]string{"Scopes", strings.Join(key.Scopes, " ")})
+					if key.AppID != "" {
+						rows = append(rows, []string{"Only app", key.AppID})
 					}
+					if key.ExpiresAt != nil {
+						rows = append(rows, []string{"Expires", when(*key.ExpiresAt)})
+					}
+				} else {
+					rows = append(rows, []string{"Logged in", "by a session"})
 				}
-				c.table(w, rows)
+				c.table(w, append(rows, []string{"Second factor", onOff(user.SecondFactor)}))
 			})
-			return nil
 		}),
 	}
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }

@@ -38,7 +38,7 @@ script printed, then the error it ended with.`,
 				q.script = args[0]
 			}
 			if since != "" {
-				t, err := c.sinceTime(since)
+				t, err := c.timeFrom("--since", since, -1)
 				if err != nil {
 					return err
 				}
@@ -94,19 +94,19 @@ func (c *cli) executions(q logQuery) string {
 	return api("apps", c.app, "executions") + "?" + query.Encode()
 }
 
-// sinceTime reads a time, or how long ago it was.
-func (c *cli) sinceTime(s string) (time.Time, error) {
+// timeFrom reads a time, or how long ago it was (sign -1) or will be (sign +1).
+func (c *cli) timeFrom(flag, s string, sign int) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= 36500 {
-			return c.now().AddDate(0, 0, -n), nil
+			return c.now().AddDate(0, 0, sign*n), nil
 		}
 	} else if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return c.now().Add(-d), nil
+		return c.now().Add(time.Duration(sign) * d), nil
 	}
-	return time.Time{}, usagef("--since %q is neither a time such as 2026-01-31T08:00:00Z nor a duration such as 90s, 1h or 7d", s)
+	return time.Time{}, usagef("%s %q is neither a time such as 2026-01-31T08:00:00Z nor a duration such as 90s, 1h or 7d", flag, s)
 }
 
 // Bounds of following.

@@ -95,6 +95,14 @@ func when(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05")
 }
 
+// whenever is a time for people that may never come; "-" for none.
+func whenever(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return when(*t)
+}
+
 // styles colours text, or does not.
 type styles struct{ on bool }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -101,15 +102,20 @@ func (p *problem) next() string {
 	}
 	switch p.Code {
 	case cloud.CodeUnauthorized:
-		if p.server.token == "" && isLocal(p.server.url) {
-			return fmt.Sprintf("Log in with pic login --url %s, or set PICLOUD_DATA to the server's data folder, where its owner-token lies.", p.server.url)
-		}
-		if p.server.token == "" {
-			return fmt.Sprintf("Log in with pic login --url %s, or set PICLOUD_TOKEN.", p.server.url)
-		}
-		return fmt.Sprintf("The API key is wrong, expired or revoked. Log in again with pic login --url %s.", p.server.url)
+		return p.server.logInAgain()
+	case cloud.CodeUnclaimed:
+		return fmt.Sprintf("pic login --claim --url %s makes you its owner.", p.server.url)
 	case cloud.CodeForbidden:
+		if isSession(p.server.token) {
+			return "pic whoami and pic apps show tell your roles. An app's admins give another by pic members set, the instance's by pic users change."
+		}
 		return "pic whoami shows what your key may do; pic login takes another."
+	case cloud.CodeSecondFactor:
+		return "Pass it with --code, or type it when asked."
+	case cloud.CodeRateLimited:
+		return fmt.Sprintf("Too many attempts failed. Try again in %s.", p.retryAfter())
+	case cloud.CodeLastOwner:
+		return "Somebody must stay who may administer: first give another user the role, by pic users change NAME --role owner."
 	case cloud.CodeRouteConflict, cloud.CodeRouteUnknown:
 		return "pic routes ls shows what answers where; pic routes rm takes a route away."
 	case cloud.CodeUnavailable, cloud.CodeBusy:
@@ -118,6 +124,32 @@ func (p *problem) next() string {
 		return "That is a fault of PiCloud; its log holds the cause."
 	}
 	return ""
+}
+
+// logInAgain says how to get in where the server did not take the token, or
+// wanted one.
+func (s server) logInAgain() string {
+	again := "pic login --url " + s.url
+	switch {
+	case s.token == "" && isLocal(s.url):
+		return fmt.Sprintf("Log in with %s, or set PICLOUD_DATA to the server's data folder, where its owner-token lies.", again)
+	case s.token == "":
+		return fmt.Sprintf("Log in with %s, or set PICLOUD_TOKEN.", again)
+	case s.from != "":
+		return fmt.Sprintf("The API key of %s is wrong, expired or revoked. Put a good one there, or take it away and log in with %s.", s.from, again)
+	case isSession(s.token):
+		return fmt.Sprintf("Your session has ended. Log in again with %s.", again)
+	}
+	return fmt.Sprintf("The API key is wrong, expired or revoked. Log in again with %s.", again)
+}
+
+// retryAfter is how long the server asks to wait; a minute if it does not say.
+func (p *problem) retryAfter() time.Duration {
+	var details cloud.RetryDetails
+	if json.Unmarshal(p.Details, &details) != nil || details.RetryAfter < 1 {
+		return time.Minute
+	}
+	return time.Duration(details.RetryAfter) * time.Second
 }
 
 // printError tells what failed and what to do, to people or to programs.

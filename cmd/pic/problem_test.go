@@ -78,7 +78,9 @@ func FuzzDiagnostic(f *testing.F) {
 
 func TestPrintError(t *testing.T) {
 	t.Parallel()
-	there, nobody := server{"http://pi.local", "pic_x"}, server{"http://pi.local", ""}
+	there, nobody := server{url: "http://pi.local", token: "pic_x"}, server{url: "http://pi.local"}
+	session := server{url: "http://pi.local", token: "pis_x"}
+	fromEnv := server{url: "http://pi.local", token: "pic_x", from: "PICLOUD_TOKEN"}
 	refused := &net.OpError{Op: "dial", Err: errors.New("connect: connection refused")}
 	for _, test := range []struct {
 		name string
@@ -90,6 +92,14 @@ func TestPrintError(t *testing.T) {
 		{"a name that nobody knows", &unreachable{"http://pi.local", &net.DNSError{Err: "no such host", Name: "pi.local"}}, "pic: cannot reach http://pi.local: lookup pi.local: no such host\nIs the name right, and are you on the same network? Pass another server with --url.\n"},
 		{"no key", &problem{Status: 401, Code: cloud.CodeUnauthorized, Detail: "no credentials", server: nobody}, "pic: no credentials\nLog in with pic login --url http://pi.local, or set PICLOUD_TOKEN.\n"},
 		{"a bad key", &problem{Status: 401, Code: cloud.CodeUnauthorized, Detail: "unknown key", server: there}, "pic: unknown key\nThe API key is wrong, expired or revoked. Log in again with pic login --url http://pi.local.\n"},
+		{"a bad key that a log-in would not replace", &problem{Status: 401, Code: cloud.CodeUnauthorized, Detail: "unknown key", server: fromEnv}, "pic: unknown key\nThe API key of PICLOUD_TOKEN is wrong, expired or revoked. Put a good one there, or take it away and log in with pic login --url http://pi.local.\n"},
+		{"a session that has ended", &problem{Status: 401, Code: cloud.CodeUnauthorized, Detail: "unknown session", server: session}, "pic: unknown session\nYour session has ended. Log in again with pic login --url http://pi.local.\n"},
+		{"a key that may not", &problem{Status: 403, Code: cloud.CodeForbidden, Detail: "the key lacks script:write", server: there}, "pic: the key lacks script:write\npic whoami shows what your key may do; pic login takes another.\n"},
+		{"a person who may not", &problem{Status: 403, Code: cloud.CodeForbidden, Detail: "viewers do not deploy", server: session}, "pic: viewers do not deploy\npic whoami and pic apps show tell your roles. An app's admins give another by pic members set, the instance's by pic users change.\n"},
+		{"a server without an owner", &problem{Status: 403, Code: cloud.CodeUnclaimed, Detail: "nobody owns this yet", server: nobody}, "pic: nobody owns this yet\npic login --claim --url http://pi.local makes you its owner.\n"},
+		{"too many attempts", &problem{Status: 429, Code: cloud.CodeRateLimited, Detail: "wait", Details: json.RawMessage(`{"retry_after_seconds":90}`), server: nobody}, "pic: wait\nToo many attempts failed. Try again in 1m30s.\n"},
+		{"too many attempts, and no word how long to wait", &problem{Status: 429, Code: cloud.CodeRateLimited, Detail: "wait", server: nobody}, "pic: wait\nToo many attempts failed. Try again in 1m0s.\n"},
+		{"the last owner", &problem{Status: 422, Code: cloud.CodeLastOwner, Detail: "ada is the last owner", server: session}, "pic: ada is the last owner\nSomebody must stay who may administer: first give another user the role, by pic users change NAME --role owner.\n"},
 		{"a field that is refused", &problem{Status: 422, Code: cloud.CodeInvalid, Field: "slug", Detail: "is empty", server: there}, "pic: slug: is empty\n"},
 		{"a refusal without a detail", &problem{Status: 502, server: there}, "pic: the server answered 502 Bad Gateway\n"},
 		{"what would steer the terminal", errors.New("a\x1b[2Jb\u202e"), "pic: a\\u001b[2Jb\\u202e\n"},

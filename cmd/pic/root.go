@@ -85,11 +85,12 @@ func (c *cli) root() *cobra.Command {
 		Long: `pic deploys JavaScript and TypeScript to a PiCloud server and shows what runs there.
 
 The server is the one of --url or PICLOUD_URL, else the one you logged in to,
-else http://localhost:8080. The API key is the one of PICLOUD_TOKEN or
---token-file, else the one you logged in with; a local development server's own
-key is found by itself in .picloud/owner-token, here or in a folder above
-(another data folder: PICLOUD_DATA).`,
-		Example: `  pic deploy guestbook.ts
+else http://localhost:8080. The API key is the one of --token-file or
+PICLOUD_TOKEN, else what you logged in with, by pic login; a local development
+server's own key is found by itself in .picloud/owner-token, here or in a folder
+above (another data folder: PICLOUD_DATA).`,
+		Example: `  pic login --url http://picloud.local
+  pic deploy guestbook.ts
   pic logs -f guestbook`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -116,8 +117,11 @@ key is found by itself in .picloud/owner-token, here or in a folder above
 
 	root.AddCommand(
 		c.login(), c.logout(), c.whoami(),
+		c.passwd(), c.totp(), c.sessions(), c.keys(),
+		c.users(), c.members(), c.audit(),
 		c.apps(), c.deploy(), c.dev(),
 		c.scripts(), c.routes(), c.invoke(), c.logs(), c.kv(),
+		c.vars(), c.secrets(),
 		c.types(), c.version(),
 	)
 	root.InitDefaultCompletionCmd()

@@ -20,6 +20,7 @@ const (
 type server struct {
 	url   string // scheme and host, without a trailing slash
 	token string // "" if none is known
+	from  string // where the token was found, if not in the credentials file
 }
 
 // server finds the server and the key for it, in the order that the root
@@ -35,14 +36,15 @@ func (c *cli) server() (server, error) {
 	}
 	switch {
 	case c.tokenFile != "":
+		s.from = c.tokenFile
 		s.token, err = readToken(c.tokenFile)
-		return s, err
 	case c.env("PICLOUD_TOKEN") != "":
+		s.from = "PICLOUD_TOKEN"
 		s.token = strings.TrimSpace(c.env("PICLOUD_TOKEN"))
 	case known.Servers[s.url].Token != "":
 		s.token = known.Servers[s.url].Token
 	case isLocal(s.url):
-		s.token, err = c.ownerToken()
+		s.token, s.from, err = c.ownerToken()
 	}
 	return s, err
 }
@@ -105,23 +107,26 @@ func isLocal(server string) bool {
 
 // ownerToken is the key that a development server left in its data folder:
 // PICLOUD_DATA, or .picloud in the working folder or the nearest above that has
-// one. It is "" if there is none.
-func (c *cli) ownerToken() (string, error) {
+// one. It is "" if there is none, else from a file.
+func (c *cli) ownerToken() (token, file string, err error) {
 	if data := c.env("PICLOUD_DATA"); data != "" {
-		return readToken(filepath.Join(data, "owner-token"))
+		file = filepath.Join(data, "owner-token")
+		token, err = readToken(file)
+		return token, file, err
 	}
 	dir, err := c.workDir()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for {
-		token, err := readToken(filepath.Join(dir, ".picloud", "owner-token"))
+		file = filepath.Join(dir, ".picloud", "owner-token")
+		token, err = readToken(file)
 		if !errors.Is(err, fs.ErrNotExist) {
-			return token, err
+			return token, file, err
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", nil
+			return "", "", nil
 		}
 		dir = parent
 	}

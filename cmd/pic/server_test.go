@@ -55,16 +55,16 @@ func TestServer(t *testing.T) {
 		known credentials
 		want  server
 	}{
-		{name: "nothing is configured: the local server with its owner token", want: server{"http://localhost:8080", "owner"}},
-		{name: "the credentials file comes before the local server", known: loggedIn, want: server{"http://pi.local", "pi"}},
-		{name: "PICLOUD_URL comes before the current server", env: map[string]string{"PICLOUD_URL": "http://localhost:9000/"}, known: loggedIn, want: server{"http://localhost:9000", "nine"}},
-		{name: "--url comes before PICLOUD_URL", flag: "pi.local", env: map[string]string{"PICLOUD_URL": "http://localhost:9000"}, known: loggedIn, want: server{"http://pi.local", "pi"}},
-		{name: "PICLOUD_TOKEN comes before the credentials file", env: map[string]string{"PICLOUD_TOKEN": " mine\n"}, known: loggedIn, want: server{"http://pi.local", "mine"}},
-		{name: "the owner token goes to 127.0.0.1", flag: "http://127.0.0.1:8080", want: server{"http://127.0.0.1:8080", "owner"}},
-		{name: "the owner token goes to ::1", flag: "http://[::1]:8080", want: server{"http://[::1]:8080", "owner"}},
-		{name: "the owner token goes to no other machine", flag: "http://pi.local:8080", want: server{"http://pi.local:8080", ""}},
-		{name: "the owner token goes to no name under localhost, which DNS may answer", flag: "http://evil.localhost", want: server{"http://evil.localhost", ""}},
-		{name: "the owner token goes to no address that looks local", flag: "http://127.0.0.1.example.com", want: server{"http://127.0.0.1.example.com", ""}},
+		{name: "nothing is configured: the local server with its owner token", want: server{url: "http://localhost:8080", token: "owner"}},
+		{name: "the credentials file comes before the local server", known: loggedIn, want: server{url: "http://pi.local", token: "pi"}},
+		{name: "PICLOUD_URL comes before the current server", env: map[string]string{"PICLOUD_URL": "http://localhost:9000/"}, known: loggedIn, want: server{url: "http://localhost:9000", token: "nine"}},
+		{name: "--url comes before PICLOUD_URL", flag: "pi.local", env: map[string]string{"PICLOUD_URL": "http://localhost:9000"}, known: loggedIn, want: server{url: "http://pi.local", token: "pi"}},
+		{name: "PICLOUD_TOKEN comes before the credentials file", env: map[string]string{"PICLOUD_TOKEN": " mine\n"}, known: loggedIn, want: server{url: "http://pi.local", token: "mine"}},
+		{name: "the owner token goes to 127.0.0.1", flag: "http://127.0.0.1:8080", want: server{url: "http://127.0.0.1:8080", token: "owner"}},
+		{name: "the owner token goes to ::1", flag: "http://[::1]:8080", want: server{url: "http://[::1]:8080", token: "owner"}},
+		{name: "the owner token goes to no other machine", flag: "http://pi.local:8080", want: server{url: "http://pi.local:8080", token: ""}},
+		{name: "the owner token goes to no name under localhost, which DNS may answer", flag: "http://evil.localhost", want: server{url: "http://evil.localhost", token: ""}},
+		{name: "the owner token goes to no address that looks local", flag: "http://127.0.0.1.example.com", want: server{url: "http://127.0.0.1.example.com", token: ""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +80,7 @@ func TestServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.from = ""
 			if got != test.want {
 				t.Errorf("server() = %+v, want %+v", got, test.want)
 			}
@@ -92,8 +93,8 @@ func TestServer(t *testing.T) {
 		c := testCLI(t, map[string]string{"PICLOUD_DATA": data})
 		ownerTokenAbove(t, c, "owner")
 		writeFile(t, filepath.Join(data, "owner-token"), "other")
-		if got, err := c.server(); err != nil || got.token != "other" {
-			t.Errorf("server() = %+v, %v, want the token other", got, err)
+		if got, err := c.server(); err != nil || got.token != "other" || got.from != filepath.Join(data, "owner-token") {
+			t.Errorf("server() = %+v, %v, want the token other of that folder", got, err)
 		}
 	})
 
@@ -102,8 +103,8 @@ func TestServer(t *testing.T) {
 		c := testCLI(t, map[string]string{"PICLOUD_TOKEN": "mine"})
 		c.tokenFile = filepath.Join(t.TempDir(), "key")
 		writeFile(t, c.tokenFile, "filed\n")
-		if got, err := c.server(); err != nil || got.token != "filed" {
-			t.Errorf("server() = %+v, %v, want the token filed", got, err)
+		if got, err := c.server(); err != nil || got.token != "filed" || got.from != c.tokenFile {
+			t.Errorf("server() = %+v, %v, want the token filed of that file", got, err)
 		}
 	})
 }
