@@ -21,26 +21,42 @@ import (
 	"github.com/picloud/picloud/services/postgres"
 )
 
-// Prepare brings the database to the schema of this program, and gives a new
-// instance its default app with a script at /hello. If tokenPath is not empty
-// and no such file exists, it writes a new API key of the owner there, readable
-// by the file's owner alone. It may run while servers do, and more than once.
-func Prepare(ctx context.Context, database, tokenPath string, logger *slog.Logger) error {
-	if err := postgres.Migrate(ctx, database, logger); err != nil {
+// Preparation is what Prepare needs.
+type Preparation struct {
+	Database  string // PostgreSQL URL
+	SecretKey SecretKey
+	// CreateSecretKey makes the key file of SecretKey if it is missing and nothing
+	// in the database is sealed.
+	CreateSecretKey bool
+	// OwnerToken is where a new API key of the owner is written, readable by the
+	// file's owner alone, unless the file exists; "": nowhere. It claims an
+	// instance that has no owner.
+	OwnerToken string
+	Logger     *slog.Logger
+}
+
+// Prepare brings the database to the schema of this program, makes sure that the
+// master key opens what is sealed in it, and gives a new instance its default app
+// with a script at /hello. It may run while servers do, and more than once.
+func Prepare(ctx context.Context, p Preparation) error {
+	if err := postgres.Migrate(ctx, p.Database, p.Logger); err != nil {
 		return err
 	}
-	pool, err := postgres.NewPool(ctx, database)
+	pool, err := postgres.NewPool(ctx, p.Database)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if err := seed(ctx, pool, logger); err != nil {
+	if _, err := p.SecretKey.checked(ctx, postgres.NewEnv(pool, nil), p.CreateSecretKey); err != nil {
+		return err
+	}
+	if err := seed(ctx, pool, p.Logger); err != nil {
 		return fmt.Errorf("seeding the database: %w", err)
 	}
-	if tokenPath == "" {
+	if p.OwnerToken == "" {
 		return nil
 	}
-	if err := writeOwnerToken(ctx, authz.NewKeys(postgres.NewKeys(pool), nil), tokenPath); err != nil {
+	if err := writeOwnerToken(ctx, authz.NewKeys(postgres.NewKeys(pool), nil), p.OwnerToken); err != nil {
 		return fmt.Errorf("writing the owner's API key: %w", err)
 	}
 	return nil
@@ -55,12 +71,12 @@ func seed(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
 		return err
 	}
 	m, err := manager.New(manager.Config{
-		Store:        postgres.NewApps(pool, nil),
-		Builder:      build.New(build.Config{Command: BuildCommand}),
-		Authorizer:   authz.Policy{},
-		Router:       orchestrator.NewCatalog(orchestrator.CatalogConfig{}),
-		Authenticate: authz.NewKeys(postgres.NewKeys(pool), nil).Authenticate,
-		Logger:       logger,
+		Store:      postgres.NewApps(pool, nil),
+		Builder:    build.New(build.Config{Command: BuildCommand}),
+		Authorizer: authz.Policy{},
+		Router:     orchestrator.NewCatalog(orchestrator.CatalogConfig{}),
+		Accounts:   keyAccounts{},
+		Logger:     logger,
 	})
 	if err != nil {
 		return err

@@ -110,7 +110,7 @@ func Open(c Config) (_ *Services, err error) {
 		Builder:       build.New(build.Config{Command: BuildCommand}),
 		Authorizer:    policy,
 		Router:        s.catalog,
-		Authenticate:  keys.Authenticate,
+		Accounts:      keyAccounts{keys: keys},
 		Reload:        s.catalog.Reload,
 		KV:            entries,
 		Tail:          s.recorder.Tail,

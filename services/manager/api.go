@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +46,12 @@ func (m *Manager) serveAPI() error {
 			Components: &huma.Components{
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"key": {Type: "http", Scheme: "bearer", Description: "An API key, pic_…"},
+					"key":     {Type: "http", Scheme: "bearer", Description: "An API key, pic_…"},
+					"session": {Type: "http", Scheme: "bearer", Description: "The token of a session, pis_…"},
+					"cookie": {
+						Type: "apiKey", In: "cookie", Name: cloud.SessionCookie,
+						Description: "The token of a session; over TLS the cookie is called " + cloud.SecureSessionCookie,
+					},
 				},
 			},
 		},
@@ -54,7 +60,15 @@ func (m *Manager) serveAPI() error {
 		Transformers:  []huma.Transformer{validationProblem},
 	})
 	m.registerInstance(api)
+	m.registerClaim(api)
+	m.registerSessions(api)
+	m.registerMe(api)
+	m.registerAPIKeys(api)
+	m.registerUsers(api)
+	m.registerAudit(api)
 	m.registerApps(api)
+	m.registerMembers(api)
+	m.registerEnv(api)
 	m.registerDomains(api)
 	m.registerScripts(api)
 	m.registerRoutes(api)
@@ -70,12 +84,12 @@ func (m *Manager) serveAPI() error {
 	return nil
 }
 
-// patterns lets {key} match all that is left of a path: the mux takes a last
-// segment that is %2F alone for a trailing slash.
+// patterns lets the {key} of an entry match all that is left of a path: the mux
+// takes a last segment that is %2F alone for a trailing slash.
 type patterns struct{ *http.ServeMux }
 
 func (p patterns) HandleFunc(pattern string, handler func(http.ResponseWriter, *http.Request)) {
-	p.ServeMux.HandleFunc(strings.Replace(pattern, "{key}", "{key...}", 1), handler)
+	p.ServeMux.HandleFunc(strings.Replace(pattern, "{collection}/{key}", "{collection}/{key...}", 1), handler)
 }
 
 // schemaName names the schemas after their Go types: fooJSON is Foo, the body of
@@ -109,12 +123,16 @@ func orNull(s *huma.Schema, property string) *huma.Schema {
 // operation registers handle under op, behind the rule that access has for it.
 func operation[I, O any](m *Manager, api huma.API, op huma.Operation, handle func(context.Context, *caller, *I) (*O, error)) {
 	rule := access[op.OperationID]
-	if !rule.open {
-		op.Security = []map[string][]string{{"key": {}}}
+	op.Security = security(rule)
+	op.Extensions = map[string]any{}
+	if len(rule.needs) > 0 {
+		op.Extensions["x-picloud-capabilities"] = slices.Clone(rule.needs)
 	}
-	needs := slices.Clone(rule.needs)
-	if len(needs) > 0 {
-		op.Extensions = map[string]any{"x-picloud-capabilities": needs}
+	if rule.origin {
+		op.Extensions["x-picloud-origin"] = true
+	}
+	if rule.unclaimed {
+		op.Extensions["x-picloud-unclaimed"] = true
 	}
 	op.RejectUnknownQueryParameters = !rule.open // probes of health may carry anything
 	if op.MaxBodyBytes == 0 {
@@ -122,7 +140,7 @@ func operation[I, O any](m *Manager, api huma.API, op huma.Operation, handle fun
 	}
 	op.MaxBodyBytes++ // huma refuses a body of exactly the limit
 	op.BodyReadTimeout = bodyTimeout
-	op.Middlewares = huma.Middlewares{m.admit(op.OperationID, rule)}
+	op.Middlewares = huma.Middlewares{m.admit(op, rule)}
 	id := op.OperationID
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		c := ctx.Value(callerKey{}).(*caller)
@@ -132,6 +150,19 @@ func operation[I, O any](m *Manager, api huma.API, op huma.Operation, handle fun
 		}
 		return out, nil
 	})
+}
+
+// security names the kinds of credentials that an operation takes.
+func security(rule rule) []map[string][]string {
+	session := []map[string][]string{{"session": {}}, {"cookie": {}}}
+	switch {
+	case rule.open:
+		return nil
+	case rule.session && !rule.firstPassword:
+		return session
+	default:
+		return append([]map[string][]string{{"key": {}}}, session...)
+	}
 }
 
 // failed is an error as huma writes it.
@@ -159,22 +190,37 @@ func (m *Manager) failure(ctx context.Context, c *caller, operation string, err 
 		p.Details = diagnosticsJSON{Diagnostics: d}
 	}
 	f := &failed{Problem: p, header: http.Header{}}
-	if p.Status == http.StatusServiceUnavailable {
-		f.header.Set("Retry-After", "1")
+	if after := p.RetryAfter(); after > 0 {
+		f.header.Set("Retry-After", strconv.Itoa(after))
+	}
+	if p.Status == http.StatusUnauthorized {
+		f.header.Set("WWW-Authenticate", challenge)
 	}
 	return f
 }
 
+// challenge is how a 401 says what to send (RFC 9110, section 11.6.1).
+const challenge = `Bearer realm="picloud"`
+
 // refuse answers a request that did not reach its operation.
 func (m *Manager) refuse(w http.ResponseWriter, r *http.Request, operation string, err error) {
 	p := cloud.ProblemOf(err)
-	switch p.Code {
-	case cloud.CodeUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="picloud"`)
-	case cloud.CodeInternal:
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	if p.Code == cloud.CodeInternal && r.Context().Err() == nil {
 		m.log.ErrorContext(r.Context(), "a request could not be admitted", "operation", operation, "error", err)
 	}
 	p.WriteTo(w)
+}
+
+// nothing answers a request that names nothing of the API with err, or with the
+// reason why nobody gets to know that yet.
+func (m *Manager) nothing(w http.ResponseWriter, r *http.Request, err error) {
+	if unclaimed := m.claimed(r.Context()); unclaimed != nil {
+		err = unclaimed
+	}
+	m.refuse(w, r, "", err)
 }
 
 // methods are those of the API's operations.
@@ -192,11 +238,11 @@ func (m *Manager) unknown(mux *http.ServeMux) http.HandlerFunc {
 			}
 		}
 		if len(allowed) == 0 {
-			m.refuse(w, r, "", cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s; %s/openapi.json lists what it has", r.URL.Path, prefix))
+			m.nothing(w, r, cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s; %s/openapi.json lists what it has", r.URL.Path, prefix))
 			return
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		m.refuse(w, r, "", cloud.Errorf(cloud.CodeMethodNotAllowed, "%s does not take %s; it takes %s", r.URL.Path, r.Method, strings.Join(allowed, ", ")))
+		m.nothing(w, r, cloud.Errorf(cloud.CodeMethodNotAllowed, "%s does not take %s; it takes %s", r.URL.Path, r.Method, strings.Join(allowed, ", ")))
 	}
 }
 

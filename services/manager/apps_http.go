@@ -17,12 +17,13 @@ type AppPath struct {
 }
 
 type appJSON struct {
-	ID        string    `json:"id" format:"uuid"`
-	Slug      string    `json:"slug"`
-	Name      string    `json:"name"`
-	URL       string    `json:"url" doc:"Where the app is reached, as seen from the request's host"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID        string        `json:"id" format:"uuid"`
+	Slug      string        `json:"slug"`
+	Name      string        `json:"name"`
+	MyRole    cloud.AppRole `json:"my_role" enum:"app_admin,editor,viewer" doc:"The caller's role in the app"`
+	URL       string        `json:"url" doc:"Where the app is reached, as seen from the request's host"`
+	CreatedAt time.Time     `json:"created_at"`
+	UpdatedAt time.Time     `json:"updated_at"`
 }
 
 func (m *Manager) appJSON(ctx context.Context, c *caller, app cloud.App) (appJSON, error) {
@@ -31,7 +32,7 @@ func (m *Manager) appJSON(ctx context.Context, c *caller, app cloud.App) (appJSO
 		return appJSON{}, err
 	}
 	return appJSON{
-		ID: app.ID, Slug: app.Slug, Name: app.Name, URL: c.origin.app(app, domains),
+		ID: app.ID, Slug: app.Slug, Name: app.Name, MyRole: c.principal.RoleIn(app.ID), URL: c.origin.app(app, domains),
 		CreatedAt: app.CreatedAt.UTC(), UpdatedAt: app.UpdatedAt.UTC(),
 	}, nil
 }
@@ -79,6 +80,7 @@ func (m *Manager) registerApps(api huma.API) {
 		OperationID: "create-app", Method: http.MethodPost, Path: prefix + "/apps", Tags: []string{"apps"},
 		Summary: "Create an app", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, c *caller, in *createAppInput) (*body[appJSON], error) {
+		c.about("apps", in.Body.Slug)
 		app, err := m.CreateApp(ctx, in.Body.Slug, in.Body.Name)
 		return m.oneApp(ctx, c, app, err)
 	})

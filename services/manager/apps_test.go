@@ -13,7 +13,7 @@ import (
 func TestAPI_apps(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	const shop = `{"id":"*","slug":"shop","name":"The Shop","url":"http://shop.localhost:8080","created_at":"*","updated_at":"*"}`
+	const shop = `{"id":"*","slug":"shop","name":"The Shop","my_role":"app_admin","url":"http://shop.localhost:8080","created_at":"*","updated_at":"*"}`
 
 	t.Run("create, show by slug and by id, list by slug", func(t *testing.T) {
 		s.owner("POST", "/apps", `{"slug":"shop","name":"The Shop"}`).is(201, shop)
@@ -21,11 +21,11 @@ func TestAPI_apps(t *testing.T) {
 		id := s.must("GET", "/apps/shop", nil)["id"].(string)
 		s.owner("GET", "/apps/"+id, nil).is(200, shop)
 		s.owner("GET", "/apps", nil).is(200, `{"items":[
-			{"id":"*","slug":"default","name":"default","url":"http://localhost:8080","created_at":"*","updated_at":"*"},`+shop+`]}`)
+			{"id":"*","slug":"default","name":"default","my_role":"app_admin","url":"http://localhost:8080","created_at":"*","updated_at":"*"},`+shop+`]}`)
 	})
 	t.Run("the name defaults to the slug", func(t *testing.T) {
 		s.owner("POST", "/apps", `{"slug":"plain"}`).is(201,
-			`{"id":"*","slug":"plain","name":"plain","url":"http://plain.localhost:8080","created_at":"*","updated_at":"*"}`)
+			`{"id":"*","slug":"plain","name":"plain","my_role":"app_admin","url":"http://plain.localhost:8080","created_at":"*","updated_at":"*"}`)
 	})
 	t.Run("bad input", func(t *testing.T) {
 		s.owner("POST", "/apps", `{"slug":"shop"}`).fails(409, cloud.CodeConflict, "slug", `another app has the slug "shop"; choose another`)
@@ -41,11 +41,11 @@ func TestAPI_apps(t *testing.T) {
 		}
 	})
 	t.Run("renaming keeps the old slug as a way to it until another app takes it", func(t *testing.T) {
-		const store = `{"id":"*","slug":"store","name":"The Shop","url":"http://store.localhost:8080","created_at":"*","updated_at":"*"}`
+		const store = `{"id":"*","slug":"store","name":"The Shop","my_role":"app_admin","url":"http://store.localhost:8080","created_at":"*","updated_at":"*"}`
 		s.owner("PATCH", "/apps/shop", `{"slug":"store"}`).is(200, store)
 		s.owner("GET", "/apps/shop", nil).is(200, store)
 		s.must("POST", "/apps", `{"slug":"shop"}`)
-		s.owner("GET", "/apps/shop", nil).is(200, `{"id":"*","slug":"shop","name":"shop","url":"http://shop.localhost:8080","created_at":"*","updated_at":"*"}`)
+		s.owner("GET", "/apps/shop", nil).is(200, `{"id":"*","slug":"shop","name":"shop","my_role":"app_admin","url":"http://shop.localhost:8080","created_at":"*","updated_at":"*"}`)
 		s.owner("PATCH", "/apps/store", `{"slug":"shop"}`).fails(409, cloud.CodeConflict, "slug", `another app has the slug "shop"; choose another`)
 		s.owner("PATCH", "/apps/store", `{"name":""}`).fails(422, cloud.CodeInvalid, "name", `is empty`)
 	})
@@ -59,7 +59,7 @@ func TestAPI_apps(t *testing.T) {
 	t.Run("the default app can be neither renamed nor deleted", func(t *testing.T) {
 		s.owner("PATCH", "/apps/default", `{"slug":"other"}`).fails(422, cloud.CodeInvalid, "slug", `the app "default" cannot be renamed`)
 		s.owner("DELETE", "/apps/default", nil).fails(422, cloud.CodeInvalid, "app", `the app "default" cannot be deleted`)
-		s.owner("PATCH", "/apps/default", `{"name":"Home"}`).is(200, `{"id":"*","slug":"default","name":"Home","url":"http://localhost:8080","created_at":"*","updated_at":"*"}`)
+		s.owner("PATCH", "/apps/default", `{"name":"Home"}`).is(200, `{"id":"*","slug":"default","name":"Home","my_role":"app_admin","url":"http://localhost:8080","created_at":"*","updated_at":"*"}`)
 	})
 	t.Run("delete", func(t *testing.T) {
 		s.owner("DELETE", "/apps/store", nil).empty()

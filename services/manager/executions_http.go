@@ -101,7 +101,7 @@ func (m *Manager) registerExecutions(api huma.API) {
 	operation(m, api, huma.Operation{
 		OperationID: "tail-executions", Method: http.MethodGet, Path: prefix + "/apps/{app}/executions:tail", Tags: []string{"executions"},
 		Summary:     "Stream executions as they end",
-		Description: "Server-sent events named execution, each with an Execution as its data.",
+		Description: "Server-sent events named execution, each with an Execution as its data. The stream ends when the caller's key or session does.",
 		Responses: map[string]*huma.Response{"200": {
 			Description: "A stream that lasts until the client or the server closes it",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
@@ -120,14 +120,14 @@ func (m *Manager) registerExecutions(api huma.API) {
 		return &tailOutput{Body: func(hctx huma.Context) {
 			defer cancel()
 			_, w := humago.Unwrap(hctx)
-			m.stream(ctx, w, events)
+			m.stream(ctx, w, events, c.again)
 		}}, nil
 	})
 }
 
-// stream writes events until the caller goes, the server stops or events is
-// closed.
-func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-chan cloud.Execution) {
+// stream writes events until the caller goes or may not see them any more, as
+// again tells, the server stops or events is closed.
+func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-chan cloud.Execution, again func(context.Context) error) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
@@ -136,6 +136,8 @@ func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-ch
 	w.WriteHeader(http.StatusOK)
 	heartbeat := time.NewTimer(m.heartbeat)
 	defer heartbeat.Stop()
+	review := time.NewTimer(m.heartbeat)
+	defer review.Stop()
 	for {
 		if out.Flush() != nil {
 			return
@@ -153,12 +155,34 @@ func (m *Manager) stream(ctx context.Context, w http.ResponseWriter, events <-ch
 			err = writeEvent(w, e)
 		case <-heartbeat.C:
 			_, err = w.Write([]byte(": still here\n\n"))
+		case <-review.C:
+			if m.expelled(ctx, again) {
+				return
+			}
+			review.Reset(m.heartbeat)
+			continue
 		}
 		if err != nil {
 			return
 		}
 		heartbeat.Reset(m.heartbeat)
 	}
+}
+
+// reviewTime bounds how long a stream waits for the answer whether its caller
+// may still see it.
+const reviewTime = 5 * time.Second
+
+// expelled tells whether a caller is known to have lost the right to what it
+// gets.
+func (m *Manager) expelled(ctx context.Context, again func(context.Context) error) bool {
+	ctx, cancel := context.WithTimeout(ctx, reviewTime)
+	defer cancel()
+	switch cloud.CodeOf(again(ctx)) {
+	case cloud.CodeUnauthorized, cloud.CodeForbidden, cloud.CodeNotFound:
+		return true
+	}
+	return false
 }
 
 func writeEvent(w http.ResponseWriter, e cloud.Execution) error {

@@ -5,30 +5,10 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"github.com/picloud/picloud/services/cloud"
 )
 
 type healthJSON struct {
 	Status string `json:"status" enum:"ok"`
-}
-
-type whoamiJSON struct {
-	UserID string             `json:"user_id"`
-	Name   string             `json:"name"`
-	Role   cloud.InstanceRole `json:"role" enum:"owner,admin,member"`
-	Key    *keyJSON           `json:"key" doc:"The API key that was used"`
-}
-
-// TransformSchema says that key may be null.
-func (whoamiJSON) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	return orNull(s, "key")
-}
-
-type keyJSON struct {
-	ID     string        `json:"id"`
-	Scopes []cloud.Scope `json:"scopes" nullable:"false"`
-	AppID  string        `json:"app_id" doc:"The only app it works for; empty for all"`
 }
 
 type body[T any] struct {
@@ -75,16 +55,5 @@ func (m *Manager) registerInstance(api huma.API) {
 		Summary: "Describe the API, as OpenAPI 3.1",
 	}, func(context.Context, *caller, *struct{}) (*openapiOutput, error) {
 		return &openapiOutput{ContentType: "application/openapi+json", CacheControl: "no-cache", Body: m.document}, nil
-	})
-	operation(m, api, huma.Operation{
-		OperationID: "whoami", Method: http.MethodGet, Path: prefix + "/me", Tags: []string{"instance"},
-		Summary: "Tell who the caller is",
-	}, func(_ context.Context, c *caller, _ *struct{}) (*body[whoamiJSON], error) {
-		p := c.principal
-		out := whoamiJSON{UserID: p.UserID, Name: p.Name, Role: p.Role}
-		if p.Key != nil {
-			out.Key = &keyJSON{ID: p.Key.ID, Scopes: append([]cloud.Scope{}, p.Key.Scopes...), AppID: p.Key.AppID}
-		}
-		return &body[whoamiJSON]{out}, nil
 	})
 }

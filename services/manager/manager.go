@@ -48,16 +48,14 @@ type Version struct {
 	Go      string `json:"go" doc:"Go release it was built with"`
 }
 
-// Config is what a Manager works with. Store, Builder, Authorizer, Authenticate
-// and Router are required.
+// Config is what a Manager works with. Store, Builder, Authorizer, Accounts and
+// Router are required.
 type Config struct {
 	Store      Store
 	Builder    Builder
 	Authorizer cloud.Authorizer
+	Accounts   cloud.Accounts
 	Router     Router
-
-	// Authenticate finds the principal of a bearer token. CodeUnauthorized.
-	Authenticate func(ctx context.Context, token string) (*cloud.Principal, error)
 
 	// Reload is called after each committed change of an app, before the answer,
 	// so that the caller's next request sees the change. A failure is logged, not
@@ -66,6 +64,11 @@ type Config struct {
 
 	// KV is what the data browser shows. Nil: an empty one.
 	KV cloud.KV
+
+	// Secrets and Variables keep the env of apps. Nil: they refuse everything with
+	// CodeUnavailable.
+	Secrets   cloud.Secrets
+	Variables cloud.Variables
 
 	// Tail yields the executions that end from now on, of one script or, with an
 	// empty scriptID, of the whole app. It closes the channel when ctx ends or the
@@ -84,7 +87,7 @@ type Config struct {
 }
 
 // Manager is the control plane. Its methods may be called concurrently; it is
-// the http.Handler of /api/v1/…, /healthz and /version.
+// the http.Handler of /api/v1/…, /admin/, /healthz and /version.
 //
 // The methods that change things do not ask who calls: that is the HTTP
 // layer's, whose rules stand in access.go.
@@ -93,9 +96,11 @@ type Manager struct {
 	builder   Builder
 	authz     cloud.Authorizer
 	router    Router
-	identify  func(ctx context.Context, token string) (*cloud.Principal, error)
+	accounts  cloud.Accounts
 	reload    func(ctx context.Context, appID string) error
 	kv        cloud.KV
+	secrets   cloud.Secrets
+	variables cloud.Variables
 	tail      func(ctx context.Context, appID, scriptID string) <-chan cloud.Execution
 	instance  func(host string) bool
 	ceilings  cloud.Limits
@@ -103,7 +108,7 @@ type Manager struct {
 	version   Version
 	log       *slog.Logger
 	now       func() time.Time
-	heartbeat time.Duration // between comments of an idle event stream
+	heartbeat time.Duration // between comments of an idle event stream, and between questions whether its caller may still see it
 
 	changing chan struct{} // slots of changes under way
 	http     http.Handler
@@ -121,8 +126,8 @@ func New(c Config) (*Manager, error) {
 		return nil, errors.New("manager: Config.Builder is missing")
 	case c.Authorizer == nil:
 		return nil, errors.New("manager: Config.Authorizer is missing")
-	case c.Authenticate == nil:
-		return nil, errors.New("manager: Config.Authenticate is missing")
+	case c.Accounts == nil:
+		return nil, errors.New("manager: Config.Accounts is missing")
 	case c.Router == nil:
 		return nil, errors.New("manager: Config.Router is missing")
 	}
@@ -131,9 +136,11 @@ func New(c Config) (*Manager, error) {
 		builder:   c.Builder,
 		authz:     c.Authorizer,
 		router:    c.Router,
-		identify:  c.Authenticate,
+		accounts:  c.Accounts,
 		reload:    c.Reload,
 		kv:        c.KV,
+		secrets:   c.Secrets,
+		variables: c.Variables,
 		tail:      c.Tail,
 		instance:  c.InstanceHosts,
 		ceilings:  c.Ceilings.Or(cloud.LimitCeilings),
@@ -147,6 +154,12 @@ func New(c Config) (*Manager, error) {
 	}
 	if m.kv == nil {
 		m.kv = cloud.Services{}.KV()
+	}
+	if m.secrets == nil {
+		m.secrets = cloud.Services{}.Secrets()
+	}
+	if m.variables == nil {
+		m.variables = noVariables{}
 	}
 	if m.instance == nil {
 		m.instance = func(string) bool { return false }
@@ -180,8 +193,9 @@ func (m *Manager) Stop() { m.stop.Do(func() { close(m.stopping) }) }
 // ServeHTTP serves the API. A path with an empty or dot segment names nothing:
 // net/http would redirect it to another resource.
 func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	secure(w.Header(), r.URL.Path)
 	if p := strings.TrimSuffix(r.URL.EscapedPath(), "/"); p != "" && path.Clean(p) != p {
-		m.refuse(w, r, "", cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s: a segment of the path is empty, . or ..; write dots as %%2E", r.URL.Path))
+		m.nothing(w, r, cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s: a segment of the path is empty, . or ..; write dots as %%2E", r.URL.Path))
 		return
 	}
 	m.http.ServeHTTP(w, r)

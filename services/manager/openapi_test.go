@@ -2,13 +2,13 @@ package manager
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"maps"
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/picloud/picloud/services/authz"
@@ -21,11 +21,11 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func unused(t *testing.T) *Manager {
 	t.Helper()
 	m, err := New(Config{
-		Store:        struct{ Store }{},
-		Builder:      struct{ Builder }{},
-		Router:       struct{ Router }{},
-		Authorizer:   authz.Policy{},
-		Authenticate: func(context.Context, string) (*cloud.Principal, error) { return nil, nil },
+		Store:      struct{ Store }{},
+		Builder:    struct{ Builder }{},
+		Router:     struct{ Router }{},
+		Authorizer: authz.Policy{},
+		Accounts:   struct{ cloud.Accounts }{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -76,10 +76,48 @@ func TestOpenAPI_paths(t *testing.T) {
 	}
 	const app = "/api/v1/apps/{app}"
 	want := map[string]string{
-		"get /healthz":                  "health",
-		"get /version":                  "version",
-		"get /api/v1/openapi.json":      "openapi",
-		"get /api/v1/me":                "whoami",
+		"get /healthz":                    "health",
+		"get /version":                    "version",
+		"get /api/v1/openapi.json":        "openapi",
+		"post /api/v1/claim":              "claim",
+		"post /api/v1/sessions":           "log-in",
+		"post /api/v1/invitations:accept": "accept-invitation",
+		"delete /api/v1/sessions/current": "log-out",
+
+		"get /api/v1/me":                       "whoami",
+		"put /api/v1/me/password":              "set-password",
+		"get /api/v1/me/sessions":              "list-own-sessions",
+		"delete /api/v1/me/sessions/{session}": "end-own-session",
+		"post /api/v1/me/sessions:end-others":  "end-other-sessions",
+		"post /api/v1/me/totp":                 "begin-totp",
+		"post /api/v1/me/totp:confirm":         "confirm-totp",
+		"post /api/v1/me/totp:disable":         "disable-totp",
+		"get /api/v1/me/keys":                  "list-own-api-keys",
+		"post /api/v1/me/keys":                 "create-own-api-key",
+		"delete /api/v1/me/keys/{key}":         "delete-own-api-key",
+
+		"get /api/v1/users":                              "list-users",
+		"post /api/v1/users":                             "create-user",
+		"get /api/v1/users/{user}":                       "get-user",
+		"patch /api/v1/users/{user}":                     "update-user",
+		"delete /api/v1/users/{user}":                    "delete-user",
+		"post /api/v1/users/{user}/reset":                "reset-user",
+		"get /api/v1/users/{user}/keys":                  "list-api-keys",
+		"delete /api/v1/users/{user}/keys/{key}":         "delete-api-key",
+		"get /api/v1/users/{user}/sessions":              "list-sessions",
+		"delete /api/v1/users/{user}/sessions/{session}": "end-session",
+		"get /api/v1/audit":                              "list-audit",
+
+		"get " + app + "/members":             "list-members",
+		"put " + app + "/members/{user}":      "set-member",
+		"delete " + app + "/members/{user}":   "remove-member",
+		"get " + app + "/variables":           "list-variables",
+		"put " + app + "/variables/{name}":    "set-variable",
+		"delete " + app + "/variables/{name}": "delete-variable",
+		"get " + app + "/secrets":             "list-secrets",
+		"put " + app + "/secrets/{name}":      "set-secret",
+		"delete " + app + "/secrets/{name}":   "delete-secret",
+
 		"get /api/v1/apps":              "list-apps",
 		"post /api/v1/apps":             "create-app",
 		"get " + app:                    "get-app",
@@ -130,14 +168,24 @@ func TestAccess_everyOperationHasARule(t *testing.T) {
 				t.Errorf("%s %s (%s) has no rule", method, path, op.OperationID)
 				continue
 			}
-			if open := []string{"health", "version", "openapi"}; rule.open != slices.Contains(open, op.OperationID) {
+			open := []string{"health", "version", "openapi", "claim", "log-in", "accept-invitation"}
+			if rule.open != slices.Contains(open, op.OperationID) {
 				t.Errorf("%s: open = %v", op.OperationID, rule.open)
 			}
 			if rule.open == (len(op.Security) > 0) {
 				t.Errorf("%s: the description and the rule differ about credentials", op.OperationID)
 			}
+			if unclaimed := []string{"health", "version", "claim"}; rule.unclaimed != slices.Contains(unclaimed, op.OperationID) {
+				t.Errorf("%s: unclaimed = %v", op.OperationID, rule.unclaimed)
+			}
+			if unaudited := []string{"check-route", "set-key", "delete-key"}; rule.unaudited != slices.Contains(unaudited, op.OperationID) {
+				t.Errorf("%s: unaudited = %v", op.OperationID, rule.unaudited)
+			}
+			if want := rule.open && method != "get"; (rule.via != "") != want {
+				t.Errorf("%s: via = %q", op.OperationID, rule.via)
+			}
 			ways := 0
-			for _, way := range []bool{rule.open, rule.anybody, rule.known, len(rule.needs) > 0} {
+			for _, way := range []bool{rule.open, rule.anybody, rule.session, rule.known, len(rule.needs) > 0} {
 				if way {
 					ways++
 				}
@@ -145,8 +193,8 @@ func TestAccess_everyOperationHasARule(t *testing.T) {
 			if ways != 1 {
 				t.Errorf("%s lets callers in by %d ways, want 1", op.OperationID, ways)
 			}
-			if writes := rule.anybody || rule.known; writes && method != "get" {
-				t.Errorf("%s changes something and needs no capability", op.OperationID)
+			if own := strings.HasPrefix(path, "/api/v1/me"); (rule.anybody || rule.known) && method != "get" && !own {
+				t.Errorf("%s changes what is not the caller's own and needs no capability", op.OperationID)
 			}
 			runs := slices.Contains(rule.needs, cloud.AppWriteScript) || slices.Contains(rule.needs, cloud.AppWriteRoute)
 			if runs != rule.origin {

@@ -33,6 +33,12 @@ func (o origin) withHost(name string) string {
 	return (&url.URL{Scheme: o.scheme, Host: name}).String()
 }
 
+// invitation is the link that leads an invited user to where a password is set.
+// The token stands in the fragment, which no server sees.
+func (o origin) invitation(token string) string {
+	return o.scheme + "://" + o.host + dashboard + "invitation#" + token
+}
+
 // app is the URL under which an app is reached, without a path: for the default
 // app the origin itself, else the first exact domain, else SLUG.local for
 // callers that came by such a name, else SLUG.localhost.

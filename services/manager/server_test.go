@@ -44,12 +44,13 @@ type server struct {
 	records *postgres.Executions
 	log     *bytes.Buffer // what was logged; read it when no request runs
 
-	mu         sync.Mutex
-	principals map[string]*cloud.Principal // by token
-	reloads    []string                    // ids of apps, in order
-	reloadErr  error
-	events     chan cloud.Execution // what Tail yields
-	tailed     chan [2]string       // app and script of each Tail
+	accounts *standIns
+
+	mu        sync.Mutex
+	reloads   []string // ids of apps, in order
+	reloadErr error
+	events    chan cloud.Execution // what Tail yields
+	tailed    chan [2]string       // app and script of each Tail
 }
 
 // start serves the API. mend, if not nil, changes the configuration before.
@@ -57,11 +58,11 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 	t.Helper()
 	pool := cloudtest.Database(t)
 	s := &server{
-		t:          t,
-		log:        &bytes.Buffer{},
-		principals: map[string]*cloud.Principal{"owner": {UserID: "1", Name: "olga", Role: cloud.Owner}},
-		events:     make(chan cloud.Execution),
-		tailed:     make(chan [2]string, 1),
+		t:        t,
+		log:      &bytes.Buffer{},
+		accounts: &standIns{principals: map[string]*cloud.Principal{"owner": {UserID: "1", Name: "olga", Role: cloud.Owner}}},
+		events:   make(chan cloud.Execution),
+		tailed:   make(chan [2]string, 1),
 	}
 	hosts := orchestrator.Hosts{Names: []string{"picloud.local"}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
@@ -74,7 +75,7 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 		Store:         postgres.NewApps(pool, nil),
 		Builder:       build.New(build.Config{}),
 		Authorizer:    authz.Policy{},
-		Authenticate:  s.authenticate,
+		Accounts:      s.accounts,
 		Router:        s.catalog,
 		Reload:        s.reload,
 		InstanceHosts: hosts.IsInstance,
@@ -110,21 +111,8 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 	return s
 }
 
-func (s *server) authenticate(_ context.Context, token string) (*cloud.Principal, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.principals[token]; p != nil {
-		return p, nil
-	}
-	return nil, cloud.Errorf(cloud.CodeUnauthorized, "the API key is not valid")
-}
-
 // let makes token the credential of p.
-func (s *server) let(token string, p cloud.Principal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.principals[token] = &p
-}
+func (s *server) let(token string, p cloud.Principal) { s.accounts.let(token, p) }
 
 func (s *server) reload(ctx context.Context, appID string) error {
 	s.mu.Lock()

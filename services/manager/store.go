@@ -10,7 +10,8 @@ import (
 
 // Store keeps the control plane. Methods answer CodeUnavailable while the
 // database is away, and CodeNotFound for what does not exist. A change that
-// returned without error is durable, and other processes are told of it.
+// returned without error is durable, recorded in the audit log (cloud.WithAudit),
+// and other processes are told of it.
 type Store interface {
 	// Apps returns all apps by slug.
 	Apps(ctx context.Context) ([]cloud.App, error)
@@ -53,6 +54,9 @@ type Store interface {
 
 	// Execution returns one record. CodeNotFound.
 	Execution(ctx context.Context, appID, id string) (cloud.Execution, error)
+
+	// Audit returns the entries that filter selects, newest first.
+	Audit(ctx context.Context, filter cloud.AuditFilter) ([]cloud.AuditEntry, error)
 }
 
 // AppTx reads and changes one app inside Store.ChangeApp. Reads see the changes
