@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,10 +141,7 @@ func quoteList(path string) string { return `"` + strings.ReplaceAll(path, `"`, 
 func (c *Cluster) URL() string { return c.DatabaseURL("postgres") }
 
 // DatabaseURL is URL for another database of the cluster.
-func (c *Cluster) DatabaseURL(name string) string {
-	q := url.Values{"host": {c.socket}, "user": {"postgres"}, "sslmode": {"disable"}}
-	return (&url.URL{Scheme: "postgres", Path: "/" + name, RawQuery: q.Encode()}).String()
-}
+func (c *Cluster) DatabaseURL(name string) string { return databaseURL(c.socket, name) }
 
 // PID is the process id of the server, 0 while none runs.
 func (c *Cluster) PID() int {
