@@ -165,7 +165,8 @@ func (e *execution) writeHead(w http.ResponseWriter, head *wire.Response) *cloud
 	out := w.Header()
 	for i := range head.Headers {
 		h := &head.Headers[i]
-		if lower := strings.ToLower(h.Name); hopByHop(lower) || lower == "content-length" {
+		if lower := strings.ToLower(h.Name); hopByHop(lower) || lower == "content-length" || lower == "set-cookie" && setsSession(h.Value) ||
+			e.plan.Sandboxed && changesOrigin(lower) {
 			continue
 		}
 		name := http.CanonicalHeaderKey(h.Name)
@@ -180,6 +181,16 @@ func (e *execution) writeHead(w http.ResponseWriter, head *wire.Response) *cloud
 	e.status = head.Status
 	w.WriteHeader(head.Status)
 	return nil
+}
+
+// changesOrigin tells whether a field, in lower case, does something to all pages
+// of its host, which in a sandboxed answer is the dashboard's.
+func changesOrigin(name string) bool {
+	switch name {
+	case "set-cookie", "clear-site-data", "strict-transport-security", "service-worker-allowed":
+		return true
+	}
+	return false
 }
 
 // bodyAllowed tells whether a response with this status has a body (RFC 9110,

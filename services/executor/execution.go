@@ -220,7 +220,7 @@ func (e *execution) log(l wire.Log) {
 		e.truncated = true
 		return
 	}
-	text := printable(l.Text)
+	text := e.plan.Env.Mask(printable(l.Text))
 	if room := limit - e.logged; len(text) > room {
 		text = strings.ToValidUTF8(text[:room], "")
 		e.truncated = true
@@ -341,7 +341,7 @@ func (e *execution) record() {
 	e.x.cfg.Log.Add(cloud.Execution{
 		ID: e.id0, AppID: e.plan.App.ID,
 		ScriptID: e.plan.Script.ID, ScriptName: e.plan.Script.Name, Version: e.plan.Script.Version,
-		Trigger: "http", RequestID: e.requestID, Method: printable(e.method), Path: printable(e.path),
+		Trigger: "http", RequestID: e.requestID, Method: printable(e.method), Path: e.plan.Env.Mask(printable(e.path)),
 		Status: e.status, Code: code,
 		StartedAt: e.started, Duration: e.x.cfg.Now().Sub(e.started), CPU: e.end.CPU, PeakMemory: e.end.Peak,
 		Lines: e.printed(), Truncated: e.truncated, Error: e.thrown(),
@@ -365,13 +365,17 @@ func (e *execution) printed() []cloud.LogLine {
 	return e.lines
 }
 
-// thrown is the exception with its stack mapped to the user's source.
+// thrown is the exception with its stack mapped to the user's source and secrets
+// masked.
 func (e *execution) thrown() *cloud.ScriptError {
 	if e.end.Error == nil {
 		return nil
 	}
 	mapped := *e.end.Error
 	mapped.Stack = e.x.cfg.MapStack(e.plan.Script.Build, mapped.Stack)
+	for _, text := range []*string{&mapped.Name, &mapped.Message, &mapped.Stack, &mapped.Code} {
+		*text = e.plan.Env.Mask(*text)
+	}
 	return &mapped
 }
 

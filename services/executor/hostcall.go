@@ -228,6 +228,8 @@ func (x *Executor) dispatchCall(ctx context.Context, call cloud.Call, c wire.Hos
 			}
 		}
 		return encodeResult(list, err)
+	case "secrets.get", "secrets.set", "secrets.delete", "secrets.list":
+		return x.callSecrets(ctx, call, c)
 	case "deadLetters.replay":
 		var id string
 		if err := decodeArgs(c.Args, arg{"id", &id}); err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/executor/wire"
 )
 
@@ -42,8 +43,8 @@ func (e *execution) startFrame(r *http.Request) (start wire.Start, streamed bool
 		RequestBody: limits.RequestBody, ResponseBody: limits.ResponseBody, Log: int64(limits.Log),
 		ExecutionID: e.id0, RequestID: e.requestID,
 		App: e.plan.App.Slug, Script: e.plan.Script.Name,
-		Method: r.Method, URL: e.url(r), Headers: requestHeaders(r, e.plan.Principal != nil),
-		BodyLength: length, Params: params(e.plan.Params),
+		Method: r.Method, URL: e.url(r), Headers: requestHeaders(r),
+		BodyLength: length, Params: params(e.plan.Params), Principal: principal(e.plan),
 	}, length < 0 || length > maxSmallBody
 }
 
@@ -57,6 +58,15 @@ func (e *execution) url(r *http.Request) string {
 		scheme = "https://"
 	}
 	return scheme + r.Host + r.URL.RequestURI()
+}
+
+// principal is what the script may know of who called it.
+func principal(plan *cloud.Plan) *wire.Principal {
+	p := plan.Principal
+	if p == nil {
+		return nil
+	}
+	return &wire.Principal{ID: p.UserID, Name: p.Name, Role: string(p.RoleIn(plan.App.ID))}
 }
 
 func params(m map[string]string) []wire.Header {
@@ -73,9 +83,9 @@ func params(m map[string]string) []wire.Header {
 
 // requestHeaders are the fields that a script sees: without those of the
 // connection, which end here (RFC 9110, section 7.6.1), without X-PiCloud-*,
-// which nobody outside may set, and without the credentials that authenticated
-// the caller to PiCloud, which are not the script's to see.
-func requestHeaders(r *http.Request, authenticated bool) []wire.Header {
+// which nobody outside may set, and without PiCloud's own credentials, valid or
+// not, which are not the script's to see.
+func requestHeaders(r *http.Request) []wire.Header {
 	hs := make([]wire.Header, 0, len(r.Header)+1)
 	if r.Host != "" {
 		hs = append(hs, wire.Header{Name: "host", Value: r.Host})
@@ -84,11 +94,20 @@ func requestHeaders(r *http.Request, authenticated bool) []wire.Header {
 	for name, values := range r.Header {
 		lower := lowerCase(name)
 		if hopByHop(lower) || lower == "content-length" || strings.HasPrefix(lower, "x-picloud-") ||
-			authenticated && lower == "authorization" ||
 			len(named) > 0 && connectionNames(named, lower) {
 			continue
 		}
 		for _, v := range values {
+			switch lower {
+			case "authorization":
+				if ownCredential(v) {
+					continue
+				}
+			case "cookie":
+				if v = withoutSession(v); v == "" {
+					continue
+				}
+			}
 			hs = append(hs, wire.Header{Name: lower, Value: v})
 		}
 	}

@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,7 @@ type worker struct {
 	executions map[uint32]*execution
 	programs   map[string]*program // by hash
 	latest     map[string]string   // script id → hash of the build that ran last
+	env        *cloud.Env          // what the worker was told last
 	lastNumber uint32
 	clock      uint64 // counts starts, for choosing what to unload
 	idleTimer  *time.Timer
@@ -141,6 +143,8 @@ func (w *worker) begin(e *execution, start *wire.Start, body []byte) error {
 	e.program = p
 	b = w.supersede(b, e.plan.Script.ID, build.Hash)
 
+	b = w.tellEnv(b, e.plan.Env)
+
 	start.Program = p.number
 	b, at := wire.Begin(b, wire.TypeStart, e.id)
 	b = wire.Finish(start.Append(b), at)
@@ -154,6 +158,19 @@ func (w *worker) begin(e *execution, start *wire.Start, body []byte) error {
 	w.mu.Unlock()
 	w.out.flush(w.spawn)
 	return nil
+}
+
+// tellEnv appends an Env frame if the worker has another env than the execution
+// that is about to start. Frames are in order, so each execution gets its own.
+func (w *worker) tellEnv(b []byte, env *cloud.Env) []byte {
+	if w.env == env {
+		return b
+	}
+	if !bytes.Equal(w.env.Payload(), env.Payload()) {
+		b = wire.Append(b, wire.TypeEnv, 0, env.Payload())
+	}
+	w.env = env
+	return b
 }
 
 // supersede notes which build of a script ran last and unloads what is no

@@ -20,8 +20,8 @@ var errNotLoaded = cloud.Errorf(cloud.CodeUnavailable, "PiCloud is starting and 
 // cloud.Plan in its context.
 type Dispatcher struct {
 	Catalog *Catalog
-	// Authenticate finds the principal of a bearer token that looks like one of
-	// PiCloud's own.
+	// Authenticate finds the principal of an API key or a session's token:
+	// cloud.Accounts has such a method.
 	Authenticate func(ctx context.Context, token string) (*cloud.Principal, error)
 	Authorizer   cloud.Authorizer
 }
@@ -52,7 +52,8 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func
 }
 
 func (d *Dispatcher) plan(t *table, a *app, host string, r *http.Request) (*cloud.Plan, error) {
-	if t.hosts.instance.IsInstance(host) && strings.HasPrefix(r.URL.Path, ExecutePrefix) {
+	instance := t.hosts.instance.IsInstance(host)
+	if instance && strings.HasPrefix(r.URL.Path, ExecutePrefix) {
 		return d.planByID(t, r)
 	}
 	m, err := a.router.match(host, r.Method, r.URL)
@@ -63,18 +64,35 @@ func (d *Dispatcher) plan(t *table, a *app, host string, r *http.Request) (*clou
 	if !ok {
 		return nil, cloud.Errorf(cloud.CodeRouteUnknown, "the route %s leads to a script that cannot run", m.Route.Path)
 	}
-	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params}
-	plan.Principal, err = d.opportunistic(r)
+	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params, Env: a.state.Env}
+	plan.Principal, err = d.opportunistic(r, instance)
 	return plan, err
 }
 
+// credential is the token that the request comes with, or "": a bearer token that
+// means to be PiCloud's, else the session cookie, which only instance hosts take.
+// On an app's own host a cookie of that name is nobody's.
+func credential(r *http.Request, instance bool) (string, error) {
+	if token := cloud.BearerToken(r); cloud.OwnToken(token) {
+		return token, nil
+	}
+	if !instance {
+		return "", nil
+	}
+	token, err := cloud.SessionToken(r)
+	if err != nil || !strings.HasPrefix(token, cloud.SessionPrefix) {
+		return "", err
+	}
+	return token, nil
+}
+
 // opportunistic is the principal of a route that is open to all: anonymous
-// unless the request carries a valid key. Only a database that is away is an
-// error, since taking its user for a stranger could show them less or more.
-func (d *Dispatcher) opportunistic(r *http.Request) (*cloud.Principal, error) {
-	token := apiKey(r)
-	if token == "" || d.Authenticate == nil {
-		return nil, nil
+// unless the request carries a valid credential. Only a database that is away is
+// an error, since taking its user for a stranger could show them less or more.
+func (d *Dispatcher) opportunistic(r *http.Request, instance bool) (*cloud.Principal, error) {
+	token, err := credential(r, instance)
+	if err != nil || token == "" || d.Authenticate == nil {
+		return nil, nil //nolint:nilerr // what a page of another origin sends is a stranger's
 	}
 	p, err := d.Authenticate(r.Context(), token)
 	switch {
@@ -90,9 +108,12 @@ func (d *Dispatcher) opportunistic(r *http.Request) (*cloud.Principal, error) {
 // planByID serves ExecutePrefix + script id [+ "/" rest]: the script sees the
 // rest as its path.
 func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
-	token := apiKey(r)
+	token, err := credential(r, true)
+	if err != nil {
+		return nil, err
+	}
 	if token == "" || d.Authenticate == nil {
-		return nil, cloud.Errorf(cloud.CodeUnauthorized, "running a script by its id needs an API key; send it as Authorization: Bearer pic_…")
+		return nil, cloud.Errorf(cloud.CodeUnauthorized, "running a script by its id needs an API key, as Authorization: Bearer pic_…, or a session: log in")
 	}
 	principal, err := d.Authenticate(r.Context(), token)
 	if err != nil {
@@ -111,7 +132,7 @@ func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
 		return nil, err
 	}
 	return &cloud.Plan{
-		App: a.state.App, Script: a.scripts[id], Principal: principal, Sandboxed: true,
+		App: a.state.App, Script: a.scripts[id], Principal: principal, Env: a.state.Env, Sandboxed: true,
 		URL: requestURL(r, "/"+rest),
 	}, nil
 }
@@ -125,16 +146,6 @@ func requestURL(r *http.Request, path string) string {
 		u.Path, u.RawPath = decoded, path
 	}
 	return u.String()
-}
-
-// apiKey is the API key in the request, or "". Other bearer tokens are the
-// script's business.
-func apiKey(r *http.Request) string {
-	token := cloud.BearerToken(r)
-	if !strings.HasPrefix(token, cloud.KeyPrefix) {
-		return ""
-	}
-	return token
 }
 
 // redirectToCurrent leads a request for a former slug to the current one, with

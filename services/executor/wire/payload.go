@@ -41,6 +41,14 @@ type Start struct {
 	Headers      []Header
 	BodyLength   int64 // -1: a body of unknown length follows; 0: none
 	Params       []Header
+	Principal    *Principal // nil: anonymous
+}
+
+// Principal is what a script may know of who called it.
+type Principal struct {
+	ID   string
+	Name string
+	Role string // in the app; "" for none
 }
 
 // HostCall asks the server for something. Args is the JSON array of arguments.
@@ -104,7 +112,11 @@ func (s Start) Append(b []byte) []byte {
 	b = appendStrings(b, s.Method, s.URL)
 	b = appendHeaders(b, s.Headers)
 	b = binary.AppendVarint(b, s.BodyLength)
-	return appendHeaders(b, s.Params)
+	b = appendHeaders(b, s.Params)
+	if s.Principal == nil {
+		return append(b, 0)
+	}
+	return appendStrings(append(b, 1), s.Principal.ID, s.Principal.Name, s.Principal.Role)
 }
 
 // ParseStart reads a Start.
@@ -117,6 +129,13 @@ func ParseStart(p []byte) (s Start, err error) {
 		ExecutionID: d.string(), RequestID: d.string(), App: d.string(), Script: d.string(),
 		Depth: int(d.int()), Method: d.string(), URL: d.string(), Headers: d.headers(),
 		BodyLength: d.int(), Params: d.headers(),
+	}
+	switch d.byte() {
+	case 0:
+	case 1:
+		s.Principal = &Principal{ID: d.string(), Name: d.string(), Role: d.string()}
+	default:
+		d.bad = true
 	}
 	return s, d.end("Start")
 }

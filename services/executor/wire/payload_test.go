@@ -25,7 +25,9 @@ var kinds = []struct {
 		Program: 3, Handler: "fetch", Wall: time.Second, CPU: 2 * time.Second, RequestBody: 1, ResponseBody: 2, Log: 3,
 		ExecutionID: "e", RequestID: "r", App: "shop", Script: "hello", Depth: -1, Method: "GET", URL: "http://h/p?q",
 		Headers: []Header{{"a", "b"}, {"a", ""}}, BodyLength: -1, Params: []Header{{"id", "ä\x00"}},
+		Principal: &Principal{"u", "Ada", ""},
 	}, parser(ParseStart)},
+	{"Start for nobody", Start{Handler: "fetch"}, parser(ParseStart)},
 	{"HostCall", HostCall{math.MaxUint32, "kv.get", []byte(`["c","k"]`)}, parser(ParseHostCall)},
 	{"HostResult", HostResult{1, []byte("2"), "limit", "too much"}, parser(ParseHostResult)},
 	{"Log", Log{"warn", "text"}, parser(ParseLog)},
@@ -87,7 +89,7 @@ func FuzzPayloads(f *testing.F) {
 	for i, k := range kinds {
 		f.Add(uint8(i), k.example.Append(nil))
 	}
-	f.Add(uint8(5), []byte{200, 255, 255, 255, 255, 15})
+	f.Add(uint8(6), []byte{200, 255, 255, 255, 255, 15})
 	f.Fuzz(func(t *testing.T, kind uint8, text []byte) {
 		k := kinds[int(kind)%len(kinds)]
 		first, err := k.parse(text)

@@ -167,7 +167,7 @@ func TestBuild_Language(t *testing.T) {
 			import { kv, deadLetters as dl } from "picloud";
 			import * as all from "picloud";
 			export default async () => [kv, dl, Object.keys(all), (await import("picloud")).kv]`,
-			`["the kv","the dead letters",["deadLetters","kv"],"the kv"]`},
+			`["the kv","the dead letters",["deadLetters","kv","secrets"],"the kv"]`},
 		{"text beyond ASCII", cloud.JavaScript, "export default \"grüß 🦔\" + `\u2028é` + /[é-ü]/.test('ö')", "\"grüß 🦔\u2028étrue\""},
 		{"a source map comment in a string", cloud.JavaScript, "export default '//# sourceMappingURL=data:application/json;base64,e30='", `"//# sourceMappingURL=data:application/json;base64,e30="`},
 	} {

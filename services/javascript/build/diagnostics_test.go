@@ -47,9 +47,9 @@ func TestBuild_Diagnostics(t *testing.T) {
 		{"an export that is not there", cloud.TypeScript, "import { a, b } from './alpha';\nexport default a + b", []cloud.Diagnostic{
 			{File: "main.ts", Line: 1, Column: 13, Message: `"alpha.ts" has no export "b"`, SourceLine: "import { a, b } from './alpha';"}}},
 		{"a service that is not there yet", cloud.JavaScript, "import { kv, docs, foo } from 'picloud';\nimport * as all from 'picloud';\nexport default [kv, docs, foo, all.mail]", []cloud.Diagnostic{
-			{File: "main.js", Line: 1, Column: 14, Message: `"docs" is not available in this version of PiCloud; "picloud" exports deadLetters and kv`, SourceLine: "import { kv, docs, foo } from 'picloud';"},
-			{File: "main.js", Line: 1, Column: 20, Message: `"picloud" has no export "foo"; it exports deadLetters and kv`, SourceLine: "import { kv, docs, foo } from 'picloud';"},
-			{File: "main.js", Line: 3, Column: 36, Message: `"mail" is not available in this version of PiCloud; "picloud" exports deadLetters and kv`, SourceLine: "export default [kv, docs, foo, all.mail]"}}},
+			{File: "main.js", Line: 1, Column: 14, Message: `"docs" is not available in this version of PiCloud; "picloud" exports deadLetters, kv and secrets`, SourceLine: "import { kv, docs, foo } from 'picloud';"},
+			{File: "main.js", Line: 1, Column: 20, Message: `"picloud" has no export "foo"; it exports deadLetters, kv and secrets`, SourceLine: "import { kv, docs, foo } from 'picloud';"},
+			{File: "main.js", Line: 3, Column: 36, Message: `"mail" is not available in this version of PiCloud; "picloud" exports deadLetters, kv and secrets`, SourceLine: "export default [kv, docs, foo, all.mail]"}}},
 		{"a package", cloud.JavaScript, "import x from '@scope/x';\nexport default x", []cloud.Diagnostic{
 			{File: "main.js", Line: 1, Column: 15, Message: "the package \"@scope/x\" is not in this source: npm packages are bundled on your machine, so deploy with `pic deploy`", SourceLine: "import x from '@scope/x';"}}},
 		{"a part of Node", cloud.JavaScript, "export default require('child_process')", []cloud.Diagnostic{
@@ -102,7 +102,7 @@ func TestBuild_DiagnosticsOfBundles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cloud.Diagnostic{File: "lib.ts", Line: 2, Column: 10, Message: `"mail" is not available in this version of PiCloud; "picloud" exports deadLetters and kv`, SourceLine: `import { mail } from "picloud";`}
+	want := cloud.Diagnostic{File: "lib.ts", Line: 2, Column: 10, Message: `"mail" is not available in this version of PiCloud; "picloud" exports deadLetters, kv and secrets`, SourceLine: `import { mail } from "picloud";`}
 	if got := diagnostics(t, src, nil); got[0] != want {
 		t.Errorf("got  %+v\nwant %+v", got[0], want)
 	}

@@ -18,6 +18,7 @@ func (r *Runtime) install() {
 	global := r.vm.GlobalObject()
 	json := global.Get("JSON").(*goja.Object)
 	r.jsonStringify, _ = goja.AssertFunction(json.Get("stringify"))
+	r.freeze, _ = goja.AssertFunction(global.Get("Object").(*goja.Object).Get("freeze"))
 	r.installGuards(global)
 	if _, err := r.vm.RunProgram(languageProgram()); err != nil {
 		panic(err) // our own script

@@ -94,7 +94,34 @@ func (r *Runtime) module() *goja.Object {
 		return r.hostCall("deadLetters.resolve", append(args, ']'), nil)
 	})))
 	_ = m.Set("deadLetters", letters)
+	_ = m.Set("secrets", r.secrets())
 	return m
+}
+
+// secrets is the object of that name in the module.
+func (r *Runtime) secrets() *goja.Object {
+	s := r.vm.NewObject()
+	add := func(name string, length int, args func(what string, fc goja.FunctionCall) []byte) {
+		what := "secrets." + name
+		_ = s.Set(name, r.function(name, length, r.async(func(fc goja.FunctionCall) goja.Value {
+			return r.hostCall(what, append(args(what, fc), ']'), nil)
+		})))
+	}
+	named := func(what string, fc goja.FunctionCall) []byte {
+		return appendJSON([]byte("["), r.name(fc.Argument(0), what, "name"))
+	}
+	add("get", 1, named)
+	add("set", 2, func(what string, fc goja.FunctionCall) []byte {
+		args := append(named(what, fc), ',')
+		value, ok := fc.Argument(1).(goja.String)
+		if !ok {
+			panic(r.vm.NewTypeError("%s: value must be a string, not %s", what, r.kindOf(fc.Argument(1))))
+		}
+		return appendJSON(args, value.String())
+	})
+	add("delete", 1, named)
+	add("list", 0, func(string, goja.FunctionCall) []byte { return []byte("[") })
+	return s
 }
 
 // collection is the state of what kv.collection returns.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"runtime/debug"
@@ -21,18 +20,6 @@ var (
 	typePromise     = reflect.TypeFor[*goja.Promise]()
 	typeArrayBuffer = reflect.TypeFor[goja.ArrayBuffer]()
 )
-
-// Env holds the variables that scripts get as env. It is immutable.
-type Env struct{ vars map[string]string }
-
-// ParseEnv reads a JSON object of strings.
-func ParseEnv(p []byte) (*Env, error) {
-	e := &Env{}
-	if err := json.Unmarshal(p, &e.vars); err != nil {
-		return nil, fmt.Errorf("env: %w", err)
-	}
-	return e, nil
-}
 
 // Runtime is one realm in which a program was evaluated. It runs one execution
 // at a time, on the goroutine of Run; only Run uses it.
@@ -75,6 +62,7 @@ type Runtime struct {
 	promiseThen       goja.Callable
 	arrayBufferIsView goja.Callable
 	getDescriptor     goja.Callable
+	freeze            goja.Callable
 }
 
 // NewRuntime makes a realm for p. The program is evaluated by the first Run.
@@ -262,18 +250,6 @@ func (r *Runtime) noHandler(message string) error {
 	return &failure{cloud.CodeScriptThrew, &cloud.ScriptError{Name: "TypeError", Message: message}}
 }
 
-func (r *Runtime) environment(env *Env) goja.Value {
-	if r.envObj == nil || r.env != env {
-		r.env, r.envObj = env, r.vm.NewObject()
-		if env != nil {
-			for k, v := range env.vars {
-				_ = r.envObj.Set(k, v)
-			}
-		}
-	}
-	return r.envObj
-}
-
 // context is the third argument of a handler.
 func (r *Runtime) context() *goja.Object {
 	c := r.classes.context
@@ -308,13 +284,41 @@ func (r *Runtime) context() *goja.Object {
 			}
 			return x.params
 		}, nil)
+		property(c, "principal", func(x *executionContext) goja.Value {
+			if x.caller == nil {
+				x.caller = r.principal(x.x.start.Principal)
+			}
+			return x.caller
+		}, nil)
 	}
 	return c.object(&executionContext{x: r.x})
+}
+
+// principal is ctx.principal.
+func (r *Runtime) principal(p *wire.Principal) goja.Value {
+	if p == nil {
+		return goja.Null()
+	}
+	role := goja.Null()
+	if p.Role != "" {
+		role = r.vm.ToValue(p.Role)
+	}
+	return r.frozen([]string{"id", "name", "role"}, func(name string) goja.Value {
+		switch name {
+		case "id":
+			return r.vm.ToValue(p.ID)
+		case "name":
+			return r.vm.ToValue(p.Name)
+		default:
+			return role
+		}
+	})
 }
 
 type executionContext struct {
 	x      *Execution
 	params *goja.Object
+	caller goja.Value // null for the anonymous; nil: not made yet
 }
 
 func (r *Runtime) waitUntil(v goja.Value) {

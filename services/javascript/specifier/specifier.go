@@ -14,21 +14,23 @@ import (
 const Platform = "picloud"
 
 // Provided are the names that the module "picloud" exports, sorted.
-var Provided = []string{"deadLetters", "kv"}
+var Provided = []string{"deadLetters", "kv", "secrets"}
+
+var provided = strings.Join(Provided[:len(Provided)-1], ", ") + " and " + Provided[len(Provided)-1]
 
 // planned are names that later versions export; asking for one is a mistake
 // about the version, not about the name.
 var planned = map[string]bool{
-	"docs": true, "files": true, "topics": true, "secrets": true,
+	"docs": true, "files": true, "topics": true,
 	"queue": true, "mail": true, "invoke": true,
 }
 
 // Missing says why the module "picloud" does not export name.
 func Missing(name string) string {
 	if planned[name] {
-		return `"` + name + `" is not available in this version of PiCloud; "picloud" exports ` + strings.Join(Provided, " and ")
+		return `"` + name + `" is not available in this version of PiCloud; "picloud" exports ` + provided
 	}
-	return `"picloud" has no export "` + name + `"; it exports ` + strings.Join(Provided, " and ")
+	return `"picloud" has no export "` + name + `"; it exports ` + provided
 }
 
 var extensions = map[string]cloud.Language{

@@ -37,10 +37,10 @@ func TestNodeBuiltin(t *testing.T) {
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	if got, want := specifier.Missing("docs"), `"docs" is not available in this version of PiCloud; "picloud" exports deadLetters and kv`; got != want {
+	if got, want := specifier.Missing("docs"), `"docs" is not available in this version of PiCloud; "picloud" exports deadLetters, kv and secrets`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got, want := specifier.Missing("doc"), `"picloud" has no export "doc"; it exports deadLetters and kv`; got != want {
+	if got, want := specifier.Missing("doc"), `"picloud" has no export "doc"; it exports deadLetters, kv and secrets`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if !slices.IsSorted(specifier.Provided) {

@@ -5,8 +5,16 @@ declare module "picloud" {
   /** A value that JSON can carry. */
   export type Json = null | boolean | number | string | Json[] | { [key: string]: Json | undefined };
 
-  /** The app's variables and secrets. */
-  export type Env = Record<string, string>;
+  /** The app's variables and secrets, as they were when the execution began. It is frozen. */
+  export type Env = Readonly<Record<string, string>>;
+
+  /** Who made a request. */
+  export interface Principal {
+    readonly id: string;
+    readonly name: string;
+    /** What they are in this app; null: logged in, but not a member. */
+    readonly role: "app_admin" | "editor" | "viewer" | null;
+  }
 
   /** What a handler knows of its execution. */
   export interface Context {
@@ -22,6 +30,8 @@ declare module "picloud" {
     readonly script: string;
     /** 0 for a request from outside, one more for each event that led here. */
     readonly depth: number;
+    /** Who made the request with a PiCloud session or API key; null for everybody else. */
+    readonly principal: Principal | null;
   }
 
   /**
@@ -95,6 +105,23 @@ declare module "picloud" {
     /** The cursor of the page before. */
     cursor?: string;
   }
+
+  /**
+   * Values that only the app's scripts may see; they are part of env, too. A name
+   * has 1 to 128 letters, digits and _, and does not begin with a digit; a value has
+   * at most 64 KiB. Failures are those of Collection, and "conflict" if a variable has
+   * the name.
+   */
+  export const secrets: {
+    /** The value as it is now; undefined if there is none. */
+    get(name: string): Promise<string | undefined>;
+    /** Stores value under name. Executions that begin after it resolves have it in env. */
+    set(name: string, value: string): Promise<void>;
+    /** Removes name; tells whether it was there. */
+    delete(name: string): Promise<boolean>;
+    /** The names, sorted. */
+    list(): Promise<string[]>;
+  };
 
   /** Events that were given up. This version keeps none: both throw with code "unavailable". */
   export const deadLetters: {
