@@ -8,6 +8,7 @@ import (
 
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
+	"github.com/picloud/picloud/services/manager"
 	"github.com/picloud/picloud/services/postgres"
 )
 
@@ -34,4 +35,9 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func deleteApp(t *testing.T, pool *pgxpool.Pool, id string) {
+	t.Helper()
+	must(t, change(t, postgres.NewApps(pool, nil), id, func(tx manager.AppTx) error { return tx.Delete(t.Context()) }))
 }

@@ -2,12 +2,20 @@ package postgres_test
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+
+	"github.com/picloud/picloud/migrations"
+	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
 	"github.com/picloud/picloud/services/postgres"
@@ -96,4 +104,95 @@ func TestMigrate_Away(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v, want one without the password", err)
 	}
+}
+
+// migrateTo brings an empty database to a step.
+func migrateTo(t *testing.T, url string, step int64) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	store, err := database.NewStore(database.DialectPostgres, "schema_version")
+	must(t, err)
+	p, err := goose.NewProvider(goose.DialectCustom, db, migrations.Files,
+		goose.WithStore(store), goose.WithDisableGlobalRegistry(true), goose.WithSlog(slog.New(slog.DiscardHandler)))
+	must(t, err)
+	_, err = p.UpTo(t.Context(), step)
+	must(t, err)
+}
+
+func TestMigrate_Step2(t *testing.T) {
+	t.Parallel()
+	url := cloudtest.EmptyURL(t)
+	pool := cloudtest.Pool(t, url)
+	exec := func(sql string, args ...any) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), sql, args...)
+		must(t, err)
+	}
+	migrateTo(t, url, 1)
+	app, owner := cloud.NewID(), cloud.NewID()
+	exec(`INSERT INTO apps (id, slug, name, created_at, updated_at) VALUES ($1, 'app', 'App', $2, $2)`, app, noon)
+	// What a program of step 1 writes and reads.
+	insertUser := func(id, name string) {
+		t.Helper()
+		exec(`INSERT INTO users (id, name, role) VALUES ($1, $2, 'owner')`, id, name)
+	}
+	insertKey := func(userID, token string) {
+		t.Helper()
+		h := hash(token)
+		exec(`INSERT INTO api_keys (id, user_id, name, hash, scopes) VALUES ($1, $2, 'owner-token', $3, $4)`, cloud.NewID(), userID, h[:], cloud.Scopes)
+	}
+	keyHolder := func(token string) (name string) {
+		t.Helper()
+		h := hash(token)
+		must(t, pool.QueryRow(t.Context(), `
+			SELECT u.name FROM api_keys k JOIN users u ON u.id = k.user_id
+			WHERE k.hash = $1 AND u.active AND (k.expires_at IS NULL OR k.expires_at > $2)`, h[:], noon).Scan(&name))
+		return name
+	}
+	insertUser(owner, "owner")
+	insertKey(owner, "before")
+	pool.Reset() // no statement prepared on the old tables
+
+	_, err := migrate(t, url)
+	must(t, err)
+	s := postgres.NewAccounts(pool, nil)
+
+	t.Run("what was there works on", func(t *testing.T) {
+		owned, err := s.Owned(t.Context())
+		must(t, err)
+		equal(t, owned, true)
+		p, used, err := s.PrincipalByKey(t.Context(), hash("before"), noon)
+		must(t, err)
+		equal(t, used.IsZero(), true)
+		equal(t, []any{p.UserID, p.Name, p.Role, p.Key.Name, p.Key.Scopes}, []any{owner, "owner", cloud.Owner, "owner-token", cloud.Scopes})
+		u, err := s.User(t.Context(), "OWNER")
+		must(t, err)
+		equal(t, u, cloud.User{ID: owner, Name: "owner", Role: cloud.Owner, Active: true, Access: cloud.AccessNone, CreatedAt: u.CreatedAt})
+		must(t, s.Change(t.Context(), func(ctx context.Context, tx accounts.Tx) error {
+			must(t, tx.SetPassword(ctx, owner, "$hash", time.Time{}))
+			_, err := tx.SetMember(ctx, app, owner, cloud.AppAdminRole)
+			return err
+		}))
+		must(t, postgres.NewEnv(pool, nil).SetVariable(t.Context(), app, "V", "x"))
+	})
+	t.Run("an older program works on it", func(t *testing.T) {
+		schema, err := postgres.ReadSchema(t.Context(), pool)
+		must(t, err)
+		equal(t, schema.Floor, int64(1))
+		must(t, postgres.Schema{Current: schema.Current, Known: 1, Floor: schema.Floor}.Check())
+		equal(t, keyHolder("before"), "owner")
+		second := cloud.NewID()
+		insertUser(second, "Second")
+		insertKey(second, "after")
+		equal(t, keyHolder("after"), "Second")
+		// And this one on what the older wrote.
+		p, _, err := s.PrincipalByKey(t.Context(), hash("after"), noon)
+		must(t, err)
+		equal(t, p.Name, "Second")
+		must(t, s.Change(t.Context(), func(ctx context.Context, tx accounts.Tx) error { return tx.DeleteUser(ctx, second) }))
+		_, _, err = s.PrincipalByKey(t.Context(), hash("after"), noon)
+		wantCode(t, err, cloud.CodeUnauthorized)
+	})
 }

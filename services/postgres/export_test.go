@@ -1,0 +1,20 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// SweepAudit is one sweep of the audit log.
+func SweepAudit(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
+	return inTransaction(ctx, pool, func(tx pgx.Tx) error { return sweepAudit(ctx, tx, now) })
+}
+
+// Sizes of batches.
+const (
+	AuditSweep  = auditSweep
+	ResealBatch = resealBatch
+)
