@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"encoding/json"
+	"net/http"
 	"time"
 )
 
@@ -163,3 +164,17 @@ type EventState struct {
 	Executions []Execution // one for each attempt that is in the log, oldest first
 	DeadLetter string      // its id, if dead
 }
+
+// StoredRequest is a request to an async route as the outbox holds it: without
+// the credentials that PiCloud itself has understood.
+type StoredRequest struct {
+	Method string            `json:"method"`
+	URL    string            `json:"url"` // absolute
+	Header http.Header       `json:"header"`
+	Body   []byte            `json:"body,omitempty"`
+	Params map[string]string `json:"params,omitempty"`
+}
+
+// MaxStoredRequest bounds the JSON of a StoredRequest, in which a body of
+// MaxEventPayload bytes, in base64, fits.
+const MaxStoredRequest = 2 * MaxEventPayload

@@ -16,15 +16,15 @@ import (
 // A delivery is due, leased (somebody runs it), or gone. A lease that has passed
 // makes it due again.
 type Store interface {
-	// Claim leases at most n deliveries that are due, fairly over apps, oldest first
-	// in an app, counts their attempts, and returns them. No two claims return the
-	// same delivery while its lease lasts. perApp bounds how many of one app are
-	// leased by one call.
-	Claim(ctx context.Context, now, until time.Time, n, perApp int) ([]cloud.Delivery, error)
+	// Claim leases deliveries that are due, fairly over apps, oldest first in an app,
+	// counts their attempts, and returns them. No two claims return the same delivery
+	// while its lease lasts.
+	Claim(ctx context.Context, c Claim) ([]cloud.Delivery, error)
 
-	// NextDue is the earliest moment at which a delivery or schedule is or will be
-	// due, leases that will have passed included; false if there is none.
-	NextDue(ctx context.Context) (time.Time, bool, error)
+	// NextDue is the earliest moment at which a delivery is or will be due, leases of
+	// others that will have passed included, or, with schedules, a cron trigger has to
+	// fire; false if there is none. Those in except do not count.
+	NextDue(ctx context.Context, schedules bool, except []Lease) (time.Time, bool, error)
 
 	// Renew prolongs leases that are still ours.
 	Renew(ctx context.Context, leases []Lease, until time.Time) error
@@ -38,12 +38,15 @@ type Store interface {
 	// asked for: an async route's request, or what somebody fires by hand.
 	Enqueue(ctx context.Context, d cloud.Delivery) error
 
-	// DueSchedules locks at most n enabled cron triggers whose next run has come, or
-	// lies further ahead than next says (the clock was set back), lets next compute
-	// when they run again, enqueues a delivery for each that was due, and stores the
-	// next run; in one transaction, and past those that another process holds. It
-	// returns how many were enqueued.
-	DueSchedules(ctx context.Context, now time.Time, n int, next func(t cloud.Trigger) (time.Time, error)) (int, error)
+	// FireSchedules enqueues a delivery for each of at most n enabled cron triggers
+	// whose next run has come, and stores when they run again, in one transaction and
+	// past those that another process holds. It returns how many that were. A trigger
+	// for which next fails is disabled.
+	FireSchedules(ctx context.Context, now time.Time, n int, next NextRun) (int, error)
+
+	// MendSchedules stores the next run of each enabled cron trigger for which it
+	// would be earlier by the time now than what is stored: the clock was set back.
+	MendSchedules(ctx context.Context, now time.Time, next NextRun) error
 
 	// DeadLetters, DeadLetter: CodeNotFound.
 	DeadLetters(ctx context.Context, filter cloud.DeadLetterFilter) ([]cloud.DeadLetter, error)
@@ -63,6 +66,17 @@ type Store interface {
 
 	// Depth counts what waits, by app id, and the earliest due moment of all.
 	Depth(ctx context.Context) (Depth, error)
+}
+
+// NextRun tells when a cron trigger runs for the first time after a moment.
+type NextRun func(filter cloud.TriggerFilter, after time.Time) (time.Time, error)
+
+// Claim says what to lease.
+type Claim struct {
+	Now, Until time.Time
+	Limit      int            // at most so many
+	PerApp     int            // at most so many of one app, what it has under way included
+	UnderWay   map[string]int // by app id, what the caller has leased already
 }
 
 // Lease names a claimed delivery: the attempt tells it from a later claim.

@@ -1,0 +1,147 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// ServiceConfig is what NewService needs. Store and Authorizer are required.
+type ServiceConfig struct {
+	Store      Store
+	Authorizer cloud.Authorizer
+	Poke       func()           // called after what may be due at once; nil: nobody waits
+	Now        func() time.Time // nil: time.Now
+	NewID      func() string    // nil: cloud.NewID
+}
+
+// Service puts into the outbox what no change of data does, and handles dead
+// letters. It is safe for concurrent use.
+type Service struct {
+	store Store
+	authz cloud.Authorizer
+	poke  func()
+	now   func() time.Time
+	newID func() string
+}
+
+var _ cloud.DeadLetters = (*Service)(nil)
+
+// NewService returns a Service.
+func NewService(c ServiceConfig) *Service {
+	if c.Poke == nil {
+		c.Poke = func() {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.NewID == nil {
+		c.NewID = cloud.NewID
+	}
+	return &Service{store: c.Store, authz: c.Authorizer, poke: c.Poke, now: c.Now, newID: c.NewID}
+}
+
+// Accept takes a request to an async route: when it returns without error, the
+// request is durable and will be run. Over cloud.MaxEventPayload: CodeTooLarge.
+func (s *Service) Accept(ctx context.Context, plan *cloud.Plan, request cloud.StoredRequest) (eventID string, at time.Time, err error) {
+	payload, err := json.Marshal(request)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	if len(payload) > cloud.MaxStoredRequest {
+		return "", time.Time{}, cloud.Errorf(cloud.CodeTooLarge, "a request to an async route may have %d bytes of head and body", cloud.MaxEventPayload)
+	}
+	now := s.now()
+	d := cloud.Delivery{
+		EventID: s.newID(), AppID: plan.App.ID, ScriptID: plan.Script.ID,
+		Kind: cloud.EventHTTP, Payload: payload,
+		Retry: cloud.DefaultRetry, At: now, DueAt: now,
+	}
+	if p := plan.Principal; p != nil {
+		d.UserID = p.UserID
+		if p.Key != nil {
+			d.Scopes = append([]cloud.Scope{}, p.Key.Scopes...)
+		}
+	}
+	if err := s.store.Enqueue(ctx, d); err != nil {
+		return "", time.Time{}, err
+	}
+	s.poke()
+	return d.EventID, now, nil
+}
+
+// Fire sends a test event to one trigger, by the way that all events take. Without
+// a payload it gets a sample of its kind.
+func (s *Service) Fire(ctx context.Context, t cloud.Trigger, payload json.RawMessage) (eventID string, err error) {
+	now := s.now()
+	k := kinds[t.Kind]
+	if payload == nil {
+		payload = k.sample
+		if k.scheduled {
+			payload = CronPayload(t.Filter, now)
+		}
+	}
+	var object map[string]json.RawMessage
+	switch err := json.Unmarshal(payload, &object); {
+	case err != nil || object == nil:
+		return "", cloud.Invalid("payload", "is no JSON object")
+	case len(payload) > cloud.MaxEventPayload:
+		return "", cloud.Errorf(cloud.CodeLimit, "the payload has %d bytes; at most %d are allowed", len(payload), cloud.MaxEventPayload)
+	}
+	d := cloud.Delivery{
+		EventID: s.newID(), AppID: t.AppID, TriggerID: t.ID, ScriptID: t.ScriptID,
+		Kind: t.Kind, Op: "test", Payload: payload, UserID: t.UserID, Scopes: t.Scopes,
+		Retry: t.Retry, At: now, DueAt: now,
+	}
+	if err := s.store.Enqueue(ctx, d); err != nil {
+		return "", err
+	}
+	s.poke()
+	return d.EventID, nil
+}
+
+// CronPayload is what an event of a schedule carries.
+func CronPayload(f cloud.TriggerFilter, scheduled time.Time) json.RawMessage {
+	payload, _ := json.Marshal(struct { // always encodes
+		Cron          string `json:"cron"`
+		ScheduledTime int64  `json:"scheduledTime"`
+	}{f.Schedule, scheduled.UnixMilli()})
+	return payload
+}
+
+// Replay implements cloud.DeadLetters.
+func (s *Service) Replay(ctx context.Context, call cloud.Call, id string) error {
+	by, err := s.enter(call)
+	if err != nil {
+		return err
+	}
+	if err := s.store.Resolve(ctx, call.AppID, id, cloud.Replayed, "", by, s.now()); err != nil {
+		return err
+	}
+	s.poke()
+	return nil
+}
+
+// Resolve implements cloud.DeadLetters.
+func (s *Service) Resolve(ctx context.Context, call cloud.Call, id, reason string) error {
+	by, err := s.enter(call)
+	if err != nil {
+		return err
+	}
+	r := cloud.Ignored
+	if call.ByScript {
+		r = cloud.HandledByScript
+	}
+	return s.store.Resolve(ctx, call.AppID, id, r, reason, by, s.now())
+}
+
+// enter is the gate. It is narrower than that of other services: a script that
+// runs for an anonymous caller may not touch dead letters.
+func (s *Service) enter(call cloud.Call) (by string, err error) {
+	if call.Principal == nil {
+		return "", cloud.Errorf(cloud.CodeForbidden, "dead letters need credentials with the capability %s", cloud.AppManageDeadLetters)
+	}
+	return call.Principal.Name, call.Gate(s.authz, cloud.AppManageDeadLetters)
+}
