@@ -39,6 +39,12 @@ func record(ctx context.Context, tx pgx.Tx, now time.Time) error {
 	return sweepAudit(ctx, tx, now)
 }
 
+// Record inserts an entry of the audit log for a deed that is no change of the
+// database's own, such as giving the instance a new master key.
+func (i *Instance) Record(ctx context.Context, entry cloud.AuditEntry, now time.Time) error {
+	return inChange(cloud.WithAudit(ctx, &entry), i.pool, func() time.Time { return now }, func(pgx.Tx) error { return nil })
+}
+
 // auditApp says which app the change in ctx is about. The slug may be empty if the
 // app will be there still when the change is recorded.
 func auditApp(ctx context.Context, id, slug string) {

@@ -73,8 +73,7 @@ func TestAudit_Changes(t *testing.T) {
 		{"delete-variable", func(ctx context.Context) error { _, err := env.DeleteVariable(ctx, app.ID, "V"); return err }, "app"},
 		{"delete-secret", func(ctx context.Context) error { _, err := env.DeleteSecret(ctx, app.ID, "S"); return err }, "app"},
 		{"rotate-key", func(ctx context.Context) error {
-			_, err := env.Reseal(ctx, "k1", func(string, cloud.Sealed) (cloud.Sealed, error) { return sealed, nil })
-			return err
+			return postgres.NewInstance(pool).Record(t.Context(), *cloud.AuditFrom(ctx), noon)
 		}, ""},
 		{"delete-app", func(ctx context.Context) error {
 			return apps.ChangeApp(ctx, app.ID, func(ctx context.Context, tx manager.AppTx) error {
@@ -133,6 +132,8 @@ func TestAudit_NoChange(t *testing.T) {
 	must(t, err)
 	equal(t, deleted, false)
 	must(t, users.NoteKeyUse(ctx, cloud.NewID(), noon))
+	_, err = env.Reseal(ctx, "k1", func(_ string, s cloud.Sealed) (cloud.Sealed, error) { return s, nil })
+	must(t, err)
 	_, _, err = postgres.NewInstance(pool).Seed(ctx, noon)
 	must(t, err)
 	must(t, env.SetVariable(t.Context(), app.ID, "V", "nobody's")) // without an entry
@@ -240,7 +241,7 @@ func TestAudit_Everywhere(t *testing.T) {
 	t.Parallel()
 	allowed := map[string]string{
 		"inChange":         "records",
-		"Reseal":           "records once, at its end",
+		"Reseal":           "a part of a rotation, which is recorded as a whole",
 		"note":             "a use is no change",
 		"Seed":             "what every instance gets",
 		"MarkSeeded":       "what every instance gets",
