@@ -34,7 +34,7 @@ func NewMemory(appExists func(appID string) bool) *Memory {
 		accounts:  map[string]account{},
 		sessions:  map[string]session{},
 		keys:      map[string]key{},
-		members:   map[place]cloud.AppMember{},
+		members:   map[membership]cloud.AppMember{},
 	})
 	return m
 }
@@ -46,7 +46,7 @@ type state struct {
 	accounts  map[string]account // by user id
 	sessions  map[string]session // by id
 	keys      map[string]key     // by id
-	members   map[place]cloud.AppMember
+	members   map[membership]cloud.AppMember
 }
 
 var _ Tx = (*state)(nil)
@@ -68,7 +68,7 @@ type key struct {
 	hash [32]byte
 }
 
-type place struct{ app, user string }
+type membership struct{ app, user string }
 
 // Change implements Store.
 func (m *Memory) Change(ctx context.Context, change func(ctx context.Context, tx Tx) error) error {
@@ -341,7 +341,7 @@ func (s *state) DeleteUser(_ context.Context, id string) error {
 	delete(s.accounts, id)
 	maps.DeleteFunc(s.sessions, func(_ string, k session) bool { return k.UserID == id })
 	maps.DeleteFunc(s.keys, func(_ string, k key) bool { return k.UserID == id })
-	maps.DeleteFunc(s.members, func(at place, _ cloud.AppMember) bool { return at.user == id })
+	maps.DeleteFunc(s.members, func(at membership, _ cloud.AppMember) bool { return at.user == id })
 	return nil
 }
 
@@ -453,18 +453,18 @@ func (s *state) SetMember(_ context.Context, appID, userID string, role cloud.Ap
 	if !s.appExists(appID) {
 		return cloud.AppMember{}, cloud.Errorf(cloud.CodeNotFound, "the app does not exist any more")
 	}
-	member, ok := s.members[place{appID, userID}]
+	member, ok := s.members[membership{appID, userID}]
 	if !ok {
 		member = cloud.AppMember{UserID: userID, CreatedAt: stamp(time.Now())}
 	}
 	member.Role = role
-	s.members[place{appID, userID}] = member
+	s.members[membership{appID, userID}] = member
 	return s.named(member), nil
 }
 
 // RemoveMember implements Tx.
 func (s *state) RemoveMember(_ context.Context, appID, userID string) error {
-	at := place{appID, userID}
+	at := membership{appID, userID}
 	if _, ok := s.members[at]; !ok {
 		return cloud.Errorf(cloud.CodeNotFound, "the app has no such member")
 	}

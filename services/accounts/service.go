@@ -1,0 +1,239 @@
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/picloud/picloud/services/cloud"
+)
+
+// Config is what a Service works with. Store is required.
+type Config struct {
+	Store   Store
+	Sealer  cloud.Sealer     // seals the secrets of second factors; nil: there can be none
+	Logger  *slog.Logger     // nil: silence
+	Now     func() time.Time // nil: time.Now
+	Random  io.Reader        // must not fail; nil: crypto/rand.Reader
+	Hashing Hashing          // zero fields: DefaultHashing
+	Issuer  string           // what authenticator apps call the instance; "": PiCloud
+}
+
+// Service implements cloud.Accounts on a Store. It has nothing to start or stop
+// and is safe for concurrent use.
+type Service struct {
+	store   Store
+	sealer  cloud.Sealer
+	log     *slog.Logger
+	now     func() time.Time
+	random  io.Reader
+	hasher  *hasher
+	limiter *limiter
+	issuer  string
+	claimed atomic.Bool // once true, an instance stays claimed: the last owner stays
+	noted   notes
+}
+
+var _ cloud.Accounts = (*Service)(nil)
+
+// Operator is who this machine's own commands act as. It may do what an owner
+// may.
+var Operator = &cloud.Principal{Name: "this machine", Role: cloud.Owner}
+
+// New returns a service.
+func New(cfg Config) (*Service, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("accounts need a store")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if cfg.Issuer == "" {
+		cfg.Issuer = "PiCloud"
+	}
+	hasher, err := newHasher(cfg.Hashing, cfg.Random)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		store: cfg.Store, sealer: cfg.Sealer, log: cfg.Logger, now: cfg.Now, random: cfg.Random,
+		hasher: hasher, limiter: newLimiter(), issuer: cfg.Issuer,
+	}, nil
+}
+
+// Claimed implements cloud.Accounts.
+func (s *Service) Claimed(ctx context.Context) (bool, error) {
+	if s.claimed.Load() {
+		return true, nil
+	}
+	owned, err := s.store.Owned(ctx)
+	if owned {
+		s.claimed.Store(true)
+	}
+	return owned, err
+}
+
+// actor is who makes a change, as they are now. A request's principal may be
+// older than the changes that were made while it waited for its turn.
+func actor(ctx context.Context, tx Tx, by *cloud.Principal) (cloud.User, error) {
+	switch {
+	case by == nil:
+		return cloud.User{}, cloud.Errorf(cloud.CodeForbidden, "an anonymous caller may not do this")
+	case by.UserID == "": // this machine's own command; whoever came with a credential is a user
+		return cloud.User{Name: by.Name, Role: by.Role, Active: true}, nil
+	}
+	c, err := self(ctx, tx, by)
+	return c.User, err
+}
+
+// self is what p's user logs in with now. CodeUnauthorized if p is no user any
+// more.
+func self(ctx context.Context, from interface {
+	Credentials(ctx context.Context, name string) (Credentials, error)
+}, p *cloud.Principal) (Credentials, error) {
+	gone := cloud.Errorf(cloud.CodeUnauthorized, "the user does not exist any more, or was deactivated")
+	if p == nil || p.UserID == "" {
+		return Credentials{}, cloud.Errorf(cloud.CodeForbidden, "only a user may do this")
+	}
+	c, err := from.Credentials(ctx, p.UserID)
+	switch {
+	case cloud.CodeOf(err) == cloud.CodeNotFound:
+		return Credentials{}, gone.Because(err)
+	case err != nil:
+		return Credentials{}, err
+	case !c.User.Active:
+		return Credentials{}, gone
+	}
+	return c, nil
+}
+
+// needSession refuses what a stolen key must not do: take the account over.
+func needSession(p *cloud.Principal) error {
+	if p == nil || p.SessionID == "" {
+		return cloud.Errorf(cloud.CodeForbidden, "this needs a session: log in with name and password; an API key does not do")
+	}
+	return nil
+}
+
+// checkReference refuses what is neither an id nor a name, so that no store has
+// to say what it thinks of it.
+func checkReference(ref string) error {
+	if !cloud.IsID(ref) && cloud.CheckUserName(ref) != nil {
+		return errNoUser
+	}
+	return nil
+}
+
+var errNoUser = cloud.Errorf(cloud.CodeNotFound, "no such user")
+
+// sign names, in the audit entry of a change, the user that only the change
+// itself could find out.
+func sign(ctx context.Context, user cloud.User) {
+	if entry := cloud.AuditFrom(ctx); entry != nil {
+		entry.UserID, entry.UserName = user.ID, user.Name
+	}
+}
+
+// begin begins a session of the user.
+func (s *Service) begin(ctx context.Context, tx Tx, user cloud.User, client cloud.Client) (cloud.LoggedIn, error) {
+	now := s.now().UTC().Truncate(time.Microsecond)
+	user.LastLoginAt = now
+	if err := tx.UpdateUser(ctx, user); err != nil {
+		return cloud.LoggedIn{}, err
+	}
+	living, err := tx.Sessions(ctx, user.ID, now)
+	if err != nil {
+		return cloud.LoggedIn{}, err
+	}
+	for _, old := range living[min(len(living), cloud.MaxUserSessions-1):] {
+		if err := tx.EndSession(ctx, user.ID, old.ID); err != nil {
+			return cloud.LoggedIn{}, err
+		}
+	}
+	in := cloud.LoggedIn{
+		Token: mint(s.random, cloud.SessionPrefix),
+		User:  user,
+		Session: cloud.Session{
+			ID: cloud.NewID(), UserID: user.ID, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(cloud.SessionLife),
+			Address: address(client), UserAgent: userAgent(client),
+		},
+	}
+	return in, tx.InsertSession(ctx, in.Session, HashToken(in.Token))
+}
+
+// address is the client's IP address, or "".
+func address(c cloud.Client) string {
+	a, err := netip.ParseAddr(c.Address)
+	if err != nil {
+		return ""
+	}
+	return a.Unmap().WithZone("").String()
+}
+
+// maxUserAgent is in bytes.
+const maxUserAgent = 200
+
+// userAgent is what the client says of itself, as text that can be stored and
+// shown.
+func userAgent(c cloud.Client) string {
+	printable := func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}
+	return strings.Map(printable, strings.ToValidUTF8(c.UserAgent[:min(maxUserAgent, len(c.UserAgent))], ""))
+}
+
+// notes remembers when uses were last noted, so that requests that come
+// together do not all write.
+type notes struct {
+	mu sync.Mutex
+	at map[string]time.Time // by the id of a key or session
+}
+
+// Uses are noted no more often than noteEvery, and maxNotes remembered. Ours.
+const (
+	noteEvery = time.Hour
+	maxNotes  = 1000
+)
+
+// due tells whether the use of id, last noted at a time, is to be noted now, and
+// remembers that it is.
+func (n *notes) due(id string, last, now time.Time) bool {
+	recent := func(t time.Time) bool { return now.Sub(t).Abs() < noteEvery } // a clock may have been set back
+	if recent(last) {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at, ok := n.at[id]; ok && recent(at) {
+		return false
+	}
+	if n.at == nil || len(n.at) >= maxNotes {
+		n.at = map[string]time.Time{}
+	}
+	n.at[id] = now
+	return true
+}
+
+// forget makes the next use of id due again.
+func (n *notes) forget(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.at, id)
+}
