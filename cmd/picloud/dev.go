@@ -30,7 +30,8 @@ func devCommand() *cobra.Command {
 		Long: `dev starts a PostgreSQL server of its own below the data directory (reachable
 by a unix socket alone), migrates and seeds it, and serves until it is
 interrupted. An API key of the owner is written to DIR/owner-token; pic finds it
-there.
+there. The master key that secrets are sealed with is made at DIR/secret-key by
+the first start: keep a copy of it apart from copies of the database.
 
 The first interrupt lets requests under way end, for 10 s at most; a second one
 ends it at once.`,
@@ -43,9 +44,12 @@ ends it at once.`,
 		},
 	}
 	cmd.Flags().StringVar(&dev.listen, "listen", "localhost:8080", "address to serve on")
-	cmd.Flags().StringVar(&dev.data, "data", ".picloud", "directory for the database and the owner's key")
+	cmd.Flags().StringVar(&dev.data, "data", ".picloud", "directory for the database and the keys")
 	return cmd
 }
+
+// secretKeyName is the file of the master key in the data directory.
+const secretKeyName = "secret-key"
 
 // devServer is one run of picloud dev.
 type devServer struct {
@@ -76,7 +80,11 @@ func (d *devServer) serve(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, database.Stop()) }()
 
-	if err := caddycloud.Prepare(ctx, database.URL(), filepath.Join(data, "owner-token"), d.log); err != nil {
+	err = caddycloud.Prepare(ctx, caddycloud.Preparation{
+		Database: database.URL(), SecretKey: caddycloud.SecretKey{File: filepath.Join(data, secretKeyName)}, CreateSecretKey: true,
+		OwnerToken: filepath.Join(data, "owner-token"), Logger: d.log,
+	})
+	if err != nil {
 		return err
 	}
 	config, err := d.config(database.URL(), data)
@@ -104,7 +112,7 @@ func (d *devServer) serve(ctx context.Context) (err error) {
 
 // config is what a Caddyfile for development would say, in JSON.
 func (d *devServer) config(database, data string) (*caddy.Config, error) {
-	app := caddycloud.App{Database: database}
+	app := caddycloud.App{Database: database, SecretKeyFile: filepath.Join(data, secretKeyName)}
 	server := &caddyhttp.Server{
 		Listen:    []string{d.listen},
 		Protocols: []string{"h1"},

@@ -11,13 +11,14 @@ import (
 )
 
 func migrateCommand() *cobra.Command {
-	var token string
+	var token, secretKey string
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database to this version, and seed a new one",
 		Long: `migrate creates or updates the tables of PiCloud in the database, and gives a
 new instance its default app with a script at /hello. It changes nothing where
-everything is in place, and may run while a server does.`,
+everything is in place, and may run while a server does. It fails if secrets in
+the database are sealed with another master key than the one that is given.`,
 		Example: "  PICLOUD_DATABASE_URL=postgres:///picloud?host=/run/postgresql picloud migrate --owner-token owner-token",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -25,9 +26,13 @@ everything is in place, and may run while a server does.`,
 			if database == "" {
 				return errors.New("no database: set PICLOUD_DATABASE_URL to a PostgreSQL URL")
 			}
-			return caddycloud.Prepare(cmd.Context(), database, token, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+			return caddycloud.Prepare(cmd.Context(), caddycloud.Preparation{
+				Database: database, SecretKey: caddycloud.FindSecretKey(secretKey), OwnerToken: token,
+				Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
+			})
 		},
 	}
 	cmd.Flags().StringVar(&token, "owner-token", "", "write an API key of the owner to this file, unless the file exists")
+	secretKeyFlag(cmd, &secretKey)
 	return cmd
 }

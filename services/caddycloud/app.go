@@ -26,6 +26,7 @@ import (
 //			worker     <path>           # default: picloud-worker beside the server's binary
 //			public_url <URL>            # where people outside reach the instance
 //			hosts      <name...>        # names of the instance itself, beside the machine's own and NAME.local
+//			secret_key_file <path>      # the master key of secrets; default: see FindSecretKey
 //			executions {
 //				max        <count>      # at once, in all; default 32
 //				per_app    <count>      # at once, of one app; default 24
@@ -42,6 +43,9 @@ type App struct {
 	Worker     string         `json:"worker,omitempty"`
 	PublicURL  string         `json:"public_url,omitempty"`
 	Hosts      []string       `json:"hosts,omitempty"`
+
+	SecretKeyFile string `json:"secret_key_file,omitempty"`
+
 	Executions Executions     `json:"executions,omitzero"`
 	Drain      caddy.Duration `json:"drain,omitempty"`
 
@@ -132,6 +136,7 @@ func (a *App) config() Config {
 		Database:      a.Database,
 		Worker:        a.Worker,
 		InstanceHosts: names,
+		SecretKey:     FindSecretKey(a.SecretKeyFile),
 		Capacity:      a.Executions.Max,
 		AppShare:      a.Executions.PerApp,
 		QueueWait:     time.Duration(a.Executions.QueueWait),

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/picloud/picloud/services/caddycloud"
 	"github.com/picloud/picloud/services/cloud"
@@ -30,8 +31,12 @@ type server struct {
 	t        *testing.T
 	url      string
 	database string
-	token    string
+	pool     *pgxpool.Pool
+	token    string // path of the owner's API key
 	config   string
+
+	secretKey string // path of the master key
+	elsewhere string // id of an app that is not the subject of the test
 }
 
 func start(t *testing.T) *server {
@@ -42,10 +47,33 @@ func start(t *testing.T) *server {
 // startOn starts the server on a database that may be empty.
 func startOn(t *testing.T, database string) *server {
 	t.Helper()
-	s := &server{t: t, database: database, token: filepath.Join(t.TempDir(), "owner-token")}
-	if err := caddycloud.Prepare(t.Context(), s.database, s.token, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	s := &server{
+		t: t, database: database, pool: cloudtest.Pool(t, database),
+		token: filepath.Join(dir, "owner-token"), secretKey: filepath.Join(dir, "secret-key"),
 	}
+	s.prepare(s.token)
+	s.serve()
+	s.load(1)
+	return s
+}
+
+// prepare is what an operator does before the first start.
+func (s *server) prepare(ownerToken string) {
+	s.t.Helper()
+	err := caddycloud.Prepare(s.t.Context(), caddycloud.Preparation{
+		Database: s.database, SecretKey: caddycloud.SecretKey{File: s.secretKey}, CreateSecretKey: true,
+		OwnerToken: ownerToken, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// serve writes the configuration for a free port.
+func (s *server) serve() {
+	t := s.t
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +93,7 @@ func startOn(t *testing.T, database string) *server {
 	picloud {
 		database %q
 		worker %q
+		secret_key_file %q
 	}
 }
 http://:%s {
@@ -74,14 +103,12 @@ http://:%s {
 	picloud_orchestrator
 	picloud_executor
 }
-`, s.database, filepath.Join(cloudtest.Binaries(t), "picloud-worker"), port)
+`, s.database, filepath.Join(cloudtest.Binaries(t), "picloud-worker"), s.secretKey, port)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	s.load(1)
-	return s
 }
 
 // load gives Caddy the configuration of a generation.
@@ -285,7 +312,8 @@ func TestUnmigrated(t *testing.T) {
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
-	if err := caddycloud.Prepare(t.Context(), database, "", slog.New(slog.DiscardHandler)); err != nil {
+	err := caddycloud.Prepare(t.Context(), caddycloud.Preparation{Database: database, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
 		t.Fatal(err)
 	}
 	select {

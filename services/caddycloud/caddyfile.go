@@ -46,12 +46,14 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if a.Hosts = d.RemainingArgs(); len(a.Hosts) == 0 {
 				err = d.ArgErr()
 			}
+		case "secret_key_file":
+			err = oneArg(d, &a.SecretKeyFile)
 		case "executions":
 			err = a.Executions.unmarshal(d)
 		case "drain":
 			err = durationArg(d, &a.Drain)
 		default:
-			err = d.Errf("unknown option %q; there are database, worker, public_url, hosts, executions and drain", option)
+			err = d.Errf("unknown option %q; there are database, worker, public_url, hosts, secret_key_file, executions and drain", option)
 		}
 		if err != nil {
 			return err

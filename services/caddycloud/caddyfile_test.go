@@ -60,6 +60,7 @@ func TestAdapt_Refusals(t *testing.T) {
 		"an unknown option":              {"bananas 3", `unknown option "bananas"`},
 		"an option given twice":          {"drain 1s\ndrain 2s", "drain is given twice"},
 		"a missing argument":             {"database", "wrong argument count"},
+		"a key file without a path":      {"secret_key_file", "wrong argument count"},
 		"one argument too many":          {"database a b", "wrong argument count"},
 		"an argument of the block":       {"executions 3", "wrong argument count"},
 		"no duration":                    {"drain soon", `"soon" is no duration`},

@@ -50,8 +50,20 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer cancel()
 		r = r.WithContext(ctx)
 	}
-	m.services.Manager.ServeHTTP(w, r)
+	m.services.Manager.ServeHTTP(w, fromClient(r))
 	return nil
+}
+
+// fromClient is r with the address of the client for its remote address: behind
+// proxies that Caddy's option trusted_proxies names, the one that they say.
+func fromClient(r *http.Request) *http.Request {
+	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if ip == "" {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	r.RemoteAddr = ip
+	return r
 }
 
 // isStream tells whether the answer has no end of its own.

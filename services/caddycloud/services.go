@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/services/manager"
 	"github.com/picloud/picloud/services/orchestrator"
 	"github.com/picloud/picloud/services/postgres"
+	"github.com/picloud/picloud/services/secrets"
 )
 
 // What the program that links this package says of itself, before it opens
@@ -37,6 +38,7 @@ type Config struct {
 	Database      string   // PostgreSQL URL
 	Worker        string   // path of picloud-worker
 	InstanceHosts []string // further names of the instance, in normal form
+	SecretKey     SecretKey
 
 	// Zero values of these are the executor's defaults.
 	Capacity, AppShare  int
@@ -65,6 +67,10 @@ type Services struct {
 // does. Destruct ends what Open and Start began.
 func Open(c Config) (_ *Services, err error) {
 	s := &Services{hosts: orchestrator.Hosts{Names: c.InstanceHosts}, builds: newBuildSet(), memory: idle.New(memoryIdle, releaseMemory), drain: c.Drain}
+	keyring, err := c.SecretKey.keyring()
+	if err != nil {
+		return nil, err
+	}
 	if s.pool, err = postgres.NewPool(context.Background(), c.Database); err != nil {
 		return nil, err
 	}
@@ -82,9 +88,21 @@ func Open(c Config) (_ *Services, err error) {
 	}
 	var policy authz.Policy
 	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool), Authorizer: policy})
+	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
+		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, keyring),
+		Hosts:    s.hosts,
+		OnChange: s.retire,
+		Logger:   c.Logger,
+	})
+	env := secrets.New(secrets.Config{
+		Store: postgres.NewEnv(s.pool, nil), Sealer: keyring, Authorizer: policy,
+		Reload: s.catalog.Reload, Logger: c.Logger,
+	})
+	keys := authz.NewKeys(postgres.NewKeys(s.pool), nil)
+	users := keyAccounts{keys: keys}
 	s.Executor, err = executor.New(executor.Config{
 		Worker:   c.Worker,
-		Services: cloud.Services{}.WithKV(entries),
+		Services: cloud.Services{}.WithKV(entries).WithSecrets(env),
 		Log:      s.recorder,
 		MapStack: build.MapStack,
 		MapText:  build.MapText,
@@ -97,22 +115,17 @@ func Open(c Config) (_ *Services, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, nil),
-		Hosts:    s.hosts,
-		OnChange: s.retire,
-		Logger:   c.Logger,
-	})
-	keys := authz.NewKeys(postgres.NewKeys(s.pool), nil)
-	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: keys.Authenticate, Authorizer: policy}
+	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy}
 	s.Manager, err = manager.New(manager.Config{
 		Store:         settledLog{postgres.NewApps(s.pool, nil), s.recorder},
 		Builder:       build.New(build.Config{Command: BuildCommand}),
 		Authorizer:    policy,
 		Router:        s.catalog,
-		Accounts:      keyAccounts{keys: keys},
+		Accounts:      users,
 		Reload:        s.catalog.Reload,
 		KV:            entries,
+		Secrets:       env,
+		Variables:     env,
 		Tail:          s.recorder.Tail,
 		InstanceHosts: s.hosts.IsInstance,
 		Version:       manager.Version{Version: Version, Commit: Commit, Go: runtime.Version()},
