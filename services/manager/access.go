@@ -233,13 +233,9 @@ func (m *Manager) appFor(ctx context.Context, p *cloud.Principal, ref string) (c
 
 // userFor finds a user by id or name.
 func (m *Manager) userFor(ctx context.Context, ref string) (cloud.User, error) {
-	unknown := cloud.Errorf(cloud.CodeNotFound, "there is no user %q", ref)
-	if !cloud.IsID(ref) && cloud.CheckUserName(ref) != nil {
-		return cloud.User{}, unknown
-	}
 	user, err := m.accounts.User(ctx, ref)
 	if cloud.CodeOf(err) == cloud.CodeNotFound {
-		return cloud.User{}, unknown.Because(err)
+		err = cloud.Errorf(cloud.CodeNotFound, "there is no user %q", ref).Because(err)
 	}
 	return user, err
 }

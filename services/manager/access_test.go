@@ -55,7 +55,7 @@ func TestAPI_withoutCredentials(t *testing.T) {
 			if got := none.header.Get("WWW-Authenticate"); got != `Bearer realm="picloud"` {
 				t.Errorf("%s %s: WWW-Authenticate %q", method, path, got)
 			}
-			s.as("stolen", method, path, nil).fails(401, cloud.CodeUnauthorized, "", "the API key is not valid")
+			s.as("stolen", method, path, nil).fails(401, cloud.CodeUnauthorized, "", "the token is neither an API key nor a session's; …")
 		}
 	}
 	if asked < 55 {

@@ -23,10 +23,8 @@ func (a *standIns) Authenticate(ctx context.Context, token string) (*cloud.Princ
 	if p != nil {
 		return p, nil
 	}
-	return nil, cloud.Errorf(cloud.CodeUnauthorized, "the API key is not valid")
+	return a.Accounts.Authenticate(ctx, token)
 }
-
-func (*standIns) Claimed(context.Context) (bool, error) { return true, nil }
 
 func (a *standIns) let(token string, p cloud.Principal) {
 	a.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"strings"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -35,17 +34,10 @@ func (c *caller) call() cloud.Call {
 	return cloud.Call{AppID: c.app.ID, Principal: c.principal}
 }
 
-// maxUserAgent bounds what is kept of a User-Agent header, in bytes.
-const maxUserAgent = 200
-
 // clientOf is where r came from. Whoever stands in front of the Manager has put
 // the client's address into r.RemoteAddr.
 func clientOf(r *http.Request) cloud.Client {
-	agent := strings.ToValidUTF8(r.UserAgent(), "")
-	return cloud.Client{
-		Address:   addressOf(r.RemoteAddr),
-		UserAgent: strings.ToValidUTF8(agent[:min(len(agent), maxUserAgent)], ""),
-	}
+	return cloud.Client{Address: addressOf(r.RemoteAddr), UserAgent: r.UserAgent()}
 }
 
 // addressOf is the IP address in the text of an address with or without a port,

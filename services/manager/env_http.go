@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/picloud/picloud/services/cloud"
 )
 
 type variableJSON struct {
@@ -52,14 +54,18 @@ func (m *Manager) registerEnv(api huma.API) {
 		OperationID: "set-variable", Method: http.MethodPut, Path: prefix + "/apps/{app}/variables/{name}", Tags: []string{"env"},
 		Summary: "Create or change a variable",
 	}, func(ctx context.Context, c *caller, in *setEnvInput) (*struct{}, error) {
-		return &struct{}{}, m.SetVariable(ctx, c.call(), in.Name, in.Body.Value)
+		return &struct{}{}, m.variables.SetVariable(ctx, c.call(), in.Name, in.Body.Value)
 	})
 
 	operation(m, api, huma.Operation{
 		OperationID: "delete-variable", Method: http.MethodDelete, Path: prefix + "/apps/{app}/variables/{name}", Tags: []string{"env"},
 		Summary: "Delete a variable",
 	}, func(ctx context.Context, c *caller, in *EnvPath) (*struct{}, error) {
-		return &struct{}{}, m.DeleteVariable(ctx, c.call(), in.Name)
+		present, err := m.variables.DeleteVariable(ctx, c.call(), in.Name)
+		if err == nil && !present {
+			err = cloud.Errorf(cloud.CodeNotFound, "the app has no variable %q", in.Name)
+		}
+		return &struct{}{}, err
 	})
 
 	operation(m, api, huma.Operation{
@@ -81,13 +87,17 @@ func (m *Manager) registerEnv(api huma.API) {
 		OperationID: "set-secret", Method: http.MethodPut, Path: prefix + "/apps/{app}/secrets/{name}", Tags: []string{"env"},
 		Summary: "Create or change a secret",
 	}, func(ctx context.Context, c *caller, in *setEnvInput) (*struct{}, error) {
-		return &struct{}{}, m.SetSecret(ctx, c.call(), in.Name, in.Body.Value)
+		return &struct{}{}, m.secrets.Set(ctx, c.call(), in.Name, in.Body.Value)
 	})
 
 	operation(m, api, huma.Operation{
 		OperationID: "delete-secret", Method: http.MethodDelete, Path: prefix + "/apps/{app}/secrets/{name}", Tags: []string{"env"},
 		Summary: "Delete a secret",
 	}, func(ctx context.Context, c *caller, in *EnvPath) (*struct{}, error) {
-		return &struct{}{}, m.DeleteSecret(ctx, c.call(), in.Name)
+		present, err := m.secrets.Delete(ctx, c.call(), in.Name)
+		if err == nil && !present {
+			err = cloud.Errorf(cloud.CodeNotFound, "the app has no secret %q", in.Name)
+		}
+		return &struct{}{}, err
 	})
 }

@@ -65,8 +65,8 @@ type Config struct {
 	// KV is what the data browser shows. Nil: an empty one.
 	KV cloud.KV
 
-	// Secrets and Variables keep the env of apps. Nil: they refuse everything with
-	// CodeUnavailable.
+	// Secrets and Variables keep the env of apps, and make their changes seen. Nil:
+	// they refuse everything with CodeUnavailable.
 	Secrets   cloud.Secrets
 	Variables cloud.Variables
 

@@ -53,11 +53,7 @@ func (m *Manager) registerMembers(api huma.API) {
 		OperationID: "set-member", Method: http.MethodPut, Path: prefix + "/apps/{app}/members/{user}", Tags: []string{"members"},
 		Summary: "Give a user a role in an app",
 	}, func(ctx context.Context, c *caller, in *setMemberInput) (*body[memberJSON], error) {
-		user, err := m.userFor(ctx, in.User)
-		if err != nil {
-			return nil, err
-		}
-		member, err := m.accounts.SetMember(ctx, c.app.ID, user.ID, in.Body.Role)
+		member, err := m.accounts.SetMember(ctx, c.app.ID, in.User, in.Body.Role)
 		return &body[memberJSON]{newMemberJSON(member)}, err
 	})
 
@@ -65,10 +61,6 @@ func (m *Manager) registerMembers(api huma.API) {
 		OperationID: "remove-member", Method: http.MethodDelete, Path: prefix + "/apps/{app}/members/{user}", Tags: []string{"members"},
 		Summary: "Take a user's role in an app away",
 	}, func(ctx context.Context, c *caller, in *MemberPath) (*struct{}, error) {
-		user, err := m.userFor(ctx, in.User)
-		if err != nil {
-			return nil, err
-		}
-		return &struct{}{}, m.accounts.RemoveMember(ctx, c.app.ID, user.ID)
+		return &struct{}{}, m.accounts.RemoveMember(ctx, c.app.ID, in.User)
 	})
 }

@@ -13,11 +13,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
@@ -26,12 +28,16 @@ import (
 	"github.com/picloud/picloud/services/manager"
 	"github.com/picloud/picloud/services/orchestrator"
 	"github.com/picloud/picloud/services/postgres"
+	"github.com/picloud/picloud/services/secrets"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, cloudtest.LeakOptions()...) }
 
 // now is the data services' time.
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// masterKey seals the secrets of tests.
+const masterKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 // server is the API over real parts: a database of its own, the real builder
 // and the tables of the hot path.
@@ -45,6 +51,8 @@ type server struct {
 	log     *bytes.Buffer // what was logged; read it when no request runs
 
 	accounts *standIns
+	session  string       // the owner's
+	clock    atomic.Int64 // seconds that the accounts' time is ahead of now
 
 	mu        sync.Mutex
 	reloads   []string // ids of apps, in order
@@ -53,24 +61,62 @@ type server struct {
 	tailed    chan [2]string       // app and script of each Tail
 }
 
-// start serves the API. mend, if not nil, changes the configuration before.
+// Of the owner that start makes.
+const (
+	ownerName     = "olga"
+	ownerPassword = "a horse of mine"
+)
+
+// start serves the API of an instance that ownerName has claimed; the token
+// "owner" is good for her session too. mend, if not nil, changes the
+// configuration before.
 func start(t *testing.T, mend func(*server, *manager.Config)) *server {
+	t.Helper()
+	s := serve(t, mend)
+	in, err := s.accounts.Claim(t.Context(), ownerName, ownerPassword, cloud.Client{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.session = in.Token
+	p, err := s.accounts.Authenticate(t.Context(), in.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.let("owner", *p)
+	return s
+}
+
+// serve is start without the owner.
+func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 	t.Helper()
 	pool := cloudtest.Database(t)
 	s := &server{
 		t:        t,
 		log:      &bytes.Buffer{},
-		accounts: &standIns{principals: map[string]*cloud.Principal{"owner": {UserID: "1", Name: "olga", Role: cloud.Owner}}},
+		accounts: &standIns{principals: map[string]*cloud.Principal{}},
 		events:   make(chan cloud.Execution),
 		tailed:   make(chan [2]string, 1),
 	}
 	hosts := orchestrator.Hosts{Names: []string{"picloud.local"}}
 	logger := slog.New(slog.NewTextHandler(s.log, nil))
+	keyring, err := secrets.ParseKeyring(masterKey)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.records = postgres.NewExecutions(pool)
-	s.source = postgres.NewSource(pool, cloud.DefaultLimits, nil)
+	s.source = postgres.NewSource(pool, cloud.DefaultLimits, keyring)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source: s.source, Hosts: hosts, Logger: logger,
 	})
+	clock := func() time.Time { return now.Add(time.Duration(s.clock.Load()) * time.Second) }
+	s.accounts.Accounts, err = accounts.New(accounts.Config{
+		Store: postgres.NewAccounts(pool, clock), Sealer: keyring, Logger: logger, Now: clock,
+		Hashing: accounts.Hashing{Memory: 64, Passes: 1}, // for tests, not for passwords
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := secrets.New(secrets.Config{Store: postgres.NewEnv(pool, clock), Sealer: keyring, Authorizer: authz.Policy{}, Reload: s.reload, Logger: logger})
 	config := manager.Config{
 		Store:         postgres.NewApps(pool, nil),
 		Builder:       build.New(build.Config{}),
@@ -80,6 +126,8 @@ func start(t *testing.T, mend func(*server, *manager.Config)) *server {
 		Reload:        s.reload,
 		InstanceHosts: hosts.IsInstance,
 		KV:            kv.New(kv.Config{Store: postgres.NewKV(pool), Authorizer: authz.Policy{}, Now: func() time.Time { return now }}),
+		Secrets:       env,
+		Variables:     env,
 		Tail: func(_ context.Context, appID, scriptID string) <-chan cloud.Execution {
 			s.tailed <- [2]string{appID, scriptID}
 			return s.events
@@ -174,6 +222,36 @@ func (s *server) do(r *http.Request) answer {
 	return answer{s.t, r.Method + " " + r.URL.RequestURI(), res.StatusCode, res.Header, text}
 }
 
+// cookie asks the API, below /api/v1, as a browser does, with a session's token
+// in the cookie and the headers given by name and value.
+func (s *server) cookie(token, method, path string, body string, headers ...string) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, s.http.URL+"/api/v1"+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Host = "localhost:8080"
+	r.Header.Set("Content-Type", "application/json")
+	r.AddCookie(&http.Cookie{Name: cloud.SessionCookie, Value: token})
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return s.do(r)
+}
+
+// decode is the body of an answer with that status.
+func (a answer) decode(status int) map[string]any {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("%s: %d %s, want %d", a.what, a.status, a.body, status)
+	}
+	var v map[string]any
+	if err := json.Unmarshal(a.body, &v); err != nil {
+		a.t.Fatalf("%s: %v: %s", a.what, err, a.body)
+	}
+	return v
+}
+
 // owner asks the API, below /api/v1, as the owner.
 func (s *server) owner(method, path string, body any) answer {
 	s.t.Helper()
@@ -197,15 +275,20 @@ func (s *server) must(method, path string, body any) map[string]any {
 	return v
 }
 
-// changing are fields whose values are new in each run; texts show them as "*".
-var changing = map[string]bool{"id": true, "created_at": true, "updated_at": true}
+// changing are fields whose values are new in each run; texts show them as "*"
+// where they are not empty.
+var changing = map[string]bool{
+	"id": true, "user_id": true, "session_id": true, "app_id": true, "execution_id": true,
+	"created_at": true, "updated_at": true, "expires_at": true, "seen_at": true, "last_used_at": true, "last_login_at": true, "at": true,
+	"token": true, "password": true, "secret": true, "user_agent": true,
+}
 
 func scrub(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := maps.Clone(v)
 		for k := range out {
-			if changing[k] {
+			if text, isText := out[k].(string); changing[k] && isText && text != "" {
 				out[k] = "*"
 			} else {
 				out[k] = scrub(out[k])
@@ -233,7 +316,7 @@ func canonical(t *testing.T, text string) string {
 	return string(out)
 }
 
-// is compares status and body; in want, ids and times are "*".
+// is compares status and body; in want, ids, times and tokens are "*".
 func (a answer) is(status int, want string) {
 	a.t.Helper()
 	if a.status != status {
