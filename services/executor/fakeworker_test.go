@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/executor/wire"
 )
 
@@ -47,6 +48,8 @@ type fake struct {
 	programs map[uint32]string
 	runs     map[uint32]*fakeRun
 	deaf     atomic.Bool // reads no more
+	env      string      // that came last
+	envs     int         // how many came
 }
 
 // fakeRun is one execution in the fake.
@@ -55,6 +58,8 @@ type fakeRun struct {
 	id    uint32
 	start wire.Start
 	rest  string // of the code, after the behaviour's name
+	env   string // when it started
+	envs  int
 	in    chan wire.Frame
 
 	credit chan uint32
@@ -84,6 +89,9 @@ func fakeWorker() {
 		case wire.TypeLoad:
 			l, _ := wire.ParseLoad(frame.Payload)
 			f.programs[frame.ID] = l.Code
+		case wire.TypeEnv:
+			f.env = string(frame.Payload)
+			f.envs++
 		case wire.TypeUnload:
 			delete(f.programs, frame.ID)
 		case wire.TypeStart:
@@ -92,7 +100,7 @@ func fakeWorker() {
 				panic(err)
 			}
 			name, rest, _ := strings.Cut(f.programs[s.Program], " ")
-			run := &fakeRun{fake: f, id: frame.ID, start: s, rest: rest, in: make(chan wire.Frame, 10_000), credit: make(chan uint32, 10_000), room: wire.InitialCredit}
+			run := &fakeRun{fake: f, id: frame.ID, start: s, rest: rest, env: f.env, envs: f.envs, in: make(chan wire.Frame, 10_000), credit: make(chan uint32, 10_000), room: wire.InitialCredit}
 			f.runs[frame.ID] = run
 			behave, ok := behaviours[name]
 			if !ok {
@@ -209,6 +217,27 @@ var behaviours = map[string]func(*fakeRun){
 		s := r.start
 		slices.SortFunc(s.Headers, func(a, b wire.Header) int { return strings.Compare(a.Name+a.Value, b.Name+b.Value) })
 		r.answer(200, fmt.Sprintf("%s %s %d %v %v %s", s.Method, s.URL, s.BodyLength, s.Headers, s.Params, s.RequestID))
+	},
+	"env": func(r *fakeRun) { r.answer(200, fmt.Sprint(r.envs, r.env)) },
+	"principal": func(r *fakeRun) {
+		if p := r.start.Principal; p != nil {
+			r.answer(200, fmt.Sprintf("%+v", *p))
+			return
+		}
+		r.answer(200, "nobody")
+	},
+	"headers": func(r *fakeRun) {
+		var hs []wire.Header
+		for _, line := range strings.Split(r.rest, "|") {
+			name, value, _ := strings.Cut(line, ": ")
+			hs = append(hs, wire.Header{Name: name, Value: value})
+		}
+		r.answer(200, "", hs...)
+	},
+	// tell writes its code to the log and throws it.
+	"tell": func(r *fakeRun) {
+		r.send(wire.TypeLog, wire.Log{Level: "info", Text: r.rest}.Append(nil))
+		r.end(wire.End{Code: "script_threw", Error: &cloud.ScriptError{Name: r.rest, Message: r.rest, Stack: r.rest, Code: r.rest}})
 	},
 	"echo": func(r *fakeRun) {
 		r.head(200, -1)

@@ -10,13 +10,20 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/executor/wire"
 	"github.com/picloud/picloud/services/kv"
+	"github.com/picloud/picloud/services/secrets"
 )
 
 func TestExecutor_serveCall(t *testing.T) {
 	t.Parallel()
+	ring, err := secrets.ParseKeyring(strings.Repeat("A", 43) + "=")
+	if err != nil {
+		t.Fatal(err)
+	}
 	x := &Executor{cfg: Config{
-		Logger:   slog.New(slog.DiscardHandler),
-		Services: cloud.Services{}.WithKV(kv.New(kv.Config{Store: kv.NewMemory(), Authorizer: authz.Policy{}})),
+		Logger: slog.New(slog.DiscardHandler),
+		Services: cloud.Services{}.
+			WithKV(kv.New(kv.Config{Store: kv.NewMemory(), Authorizer: authz.Policy{}})).
+			WithSecrets(secrets.New(secrets.Config{Store: secrets.NewMemory(), Sealer: ring, Authorizer: authz.Policy{}})),
 	}}
 	call := cloud.Call{AppID: "app", ByScript: true}
 	for _, c := range []struct{ op, args, want string }{
@@ -41,6 +48,15 @@ func TestExecutor_serveCall(t *testing.T) {
 		{"kv.list", `["c",{"limit":2000}]`, `! invalid limit`},
 		{"kv.delete", `["c","k"]`, `true`},
 		{"kv.delete", `["c","k"]`, `false`},
+		{"secrets.get", `["S"]`, ``},
+		{"secrets.list", `[]`, `[]`},
+		{"secrets.delete", `["S"]`, `false`},
+		{"secrets.set", `["S","<v\u00fc>"]`, ``},
+		{"secrets.set", `["EMPTY",""]`, ``},
+		{"secrets.get", `["S"]`, `"<vü>"`},
+		{"secrets.get", `["EMPTY"]`, `""`},
+		{"secrets.list", `[]`, `["EMPTY","S"]`},
+		{"secrets.delete", `["S"]`, `true`},
 		{"deadLetters.replay", `["id"]`, `! unavailable`},
 		{"deadLetters.resolve", `["id","why"]`, `! unavailable`},
 
@@ -61,6 +77,16 @@ func TestExecutor_serveCall(t *testing.T) {
 		{"kv.list", `["c",{"limit":"x"}]`, `! invalid query`},
 		{"deadLetters.replay", `[]`, `! invalid arguments`},
 		{"deadLetters.resolve", `["id",1]`, `! invalid reason`},
+		{"secrets.get", `[]`, `! invalid arguments`},
+		{"secrets.get", `["no name"]`, `! invalid name`},
+		{"secrets.get", `[7]`, `! invalid name`},
+		{"secrets.get", `["S","victim"]`, `! invalid arguments`},
+		{"secrets.set", `["S"]`, `! invalid arguments`},
+		{"secrets.set", `["S",null]`, `! invalid value`},
+		{"secrets.set", `["S","a\u0000"]`, `! invalid value`},
+		{"secrets.delete", `[null]`, `! invalid name`},
+		{"secrets.list", `["victim"]`, `! invalid arguments`},
+		{"secrets.drop", `[]`, `! invalid op`},
 		{"kv.drop", `[]`, `! invalid op`},
 	} {
 		value, err := x.serveCall(t.Context(), call, wire.HostCall{Op: c.op, Args: []byte(c.args)})
