@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/secrets"
 )
 
 // TestEngine runs scripts on the worker that users run: what its two halves
@@ -15,12 +17,17 @@ func TestEngine(t *testing.T) {
 	kv := newWatchedKV()
 	close(kv.release)
 	worker := realWorker(t)
+	ring, err := secrets.ParseKeyring(strings.Repeat("A", 43) + "=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := secrets.New(secrets.Config{Store: secrets.NewMemory(), Sealer: ring, Authorizer: authz.Policy{}})
 	b := newBench(t, func(c *Config) {
 		worker(c)
-		c.Services = kv.services()
+		c.Services = kv.services().WithSecrets(kept)
 	})
 	withModule := func(body string) string {
-		return "(async function(picloud){return {default:{async fetch(request, env, ctx){const {kv} = picloud;\n" + body + "\n}}}})"
+		return "(async function(picloud){return {default:{async fetch(request, env, ctx){const {kv, secrets} = picloud;\n" + body + "\n}}}})"
 	}
 	large := strings.Repeat("0123456789abcdef", 1<<16)
 	small := cloud.Limits{RequestBody: 1 << 10, ResponseBody: 1 << 10}
@@ -44,6 +51,11 @@ func TestEngine(t *testing.T) {
 		{"an empty page", withModule(`const c = kv.collection("empty"); return (await c.list({values: true})).values.length === 0`), "", cloud.Limits{}, 200, "true"},
 		{"an entry that expires", withModule(`const c = kv.collection("x"); await c.set("k", 1, {ttl: 60});
 			const e = await c.entry("k"); return e.expiresAt instanceof Date && e.expiresAt > Date.now() + 50000`), "", cloud.Limits{}, 200, "true"},
+		{"secrets", withModule(`await secrets.set("S", "a\nb"); await secrets.set("EMPTY", "");
+			return [await secrets.get("S"), await secrets.get("EMPTY"), await secrets.get("NONE") === undefined, await secrets.list(), await secrets.delete("S"), await secrets.delete("S")]`), "",
+			cloud.Limits{}, 200, `["a\nb","",true,["EMPTY","S"],true,false]`},
+		{"a secret too large", withModule(`try { await secrets.set("S", "x".repeat(65537)) } catch (e) { return [e.name, e.code] }`), "", cloud.Limits{}, 200, `["Error","limit"]`},
+		{"a stranger, and no env", handler(`return [ctx.principal, env]`), "", cloud.Limits{}, 200, `[null,{}]`},
 		{"a refused call", withModule(`try { await kv.collection("c").get("x".repeat(600)) } catch (e) { return [e.name, e.code] }`), "", cloud.Limits{}, 200, `["TypeError","invalid"]`},
 		{"a call too many", withModule(`try { for (let i = 0; i < 9; i++) await kv.collection("c").get("k") } catch (e) { return e.code }`), "",
 			cloud.Limits{HostCalls: 5}, 200, "limit"},
@@ -70,6 +82,17 @@ func TestEngine(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("knows env and who calls, and acts for them", func(t *testing.T) {
+		plan := b.script("app", withModule(`let denied;
+			try { await secrets.set("EMPTY", "x") } catch (e) { denied = e.code }
+			return [env, ctx.principal, denied, await secrets.get("EMPTY")]`))
+		plan.Env = cloud.NewEnv(map[string]string{"V": "1"}, map[string]string{"S": "secret"})
+		plan.Principal = &cloud.Principal{UserID: "u", Name: "Ada", Role: cloud.Member, Apps: map[string]cloud.AppRole{"app": cloud.Viewer}}
+		if got := b.get(t, plan); got.body != `[{"S":"secret","V":"1"},{"id":"u","name":"Ada","role":"viewer"},"forbidden",""]` {
+			t.Errorf("got %+v", got)
+		}
+	})
 
 	t.Run("goes on after the answer", func(t *testing.T) {
 		got := b.get(t, b.script("late", withModule(`ctx.waitUntil((async () => { await kv.collection("late").delete("k"); console.log("done") })());

@@ -175,16 +175,17 @@ func TestRun_HostErrors(t *testing.T) {
 	}
 }
 
-func TestKV_Calls(t *testing.T) {
+func TestModule_Calls(t *testing.T) {
 	t.Parallel()
-	h, end, _ := run(t, `const c = picloud.kv.collection("notes"), d = picloud.deadLetters; `+fetch(`
+	h, end, _ := run(t, `const c = picloud.kv.collection("notes"), d = picloud.deadLetters, s = picloud.secrets; `+fetch(`
 		await c.get("k"); await c.entry("k"); await c.has("k"); await c.delete("k\u0001\"ü");
 		await c.set("k", {a: undefined, b: [new Date(0)]});
 		await c.set("k", null, {ttl: 1.5, ifVersion: 0});
 		await c.increment("n"); await c.increment("n", -2.5);
 		await c.getMany(["a", "b"]); await c.getMany([]);
 		await c.list(); await c.list({prefix: "p", limit: 5, cursor: "x", values: true});
-		await d.replay("1"); await d.resolve("1", "done");`), nil, func(h *recorder) {
+		await d.replay("1"); await d.resolve("1", "done");
+		await s.get("S"); await s.set("S", "a\"ü"); await s.delete("S"); await s.list();`), nil, func(h *recorder) {
 		h.answers = func(string, string) wire.HostResult { return wire.HostResult{} }
 	})
 	if end.Code != "" {
@@ -198,13 +199,14 @@ func TestKV_Calls(t *testing.T) {
 		`kv.getMany["notes",["a","b"]]`, `kv.getMany["notes",[]]`,
 		`kv.list["notes",{}]`, `kv.list["notes",{"prefix":"p","cursor":"x","limit":5,"values":true}]`,
 		`deadLetters.replay["1"]`, `deadLetters.resolve["1","done"]`,
+		`secrets.get["S"]`, `secrets.set["S","a\"ü"]`, `secrets.delete["S"]`, `secrets.list[]`,
 	}
 	if got := strings.Join(h.calls, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("got\n%s", got)
 	}
 }
 
-func TestKV_Misuse(t *testing.T) {
+func TestModule_Misuse(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[string]string{
 		`picloud.kv.collection("")`:        "kv.collection: name is empty",
@@ -225,6 +227,10 @@ func TestKV_Misuse(t *testing.T) {
 		`c.list({prefix: 1})`:              "kv.list: options.prefix must be a string, not the number 1",
 		`picloud.deadLetters.resolve("1")`: "deadLetters.resolve: reason must be a string, not undefined",
 		`picloud.deadLetters.replay({})`:   "deadLetters.replay: id must be a string, not an object",
+		`picloud.secrets.get()`:            "secrets.get: name must be a string, not undefined",
+		`picloud.secrets.delete("")`:       "secrets.delete: name is empty",
+		`picloud.secrets.set("S")`:         "secrets.set: value must be a string",
+		`picloud.secrets.set("S", 123456)`: "secrets.set: value must be a string",
 		`new c.constructor()`:              "Illegal constructor: use kv.collection(name)",
 		`c.get.call({}, "k")`:              "Illegal invocation: this is not a KVCollection",
 	} {
@@ -393,26 +399,6 @@ func TestCancel(t *testing.T) {
 		h, end, _ := run(t, fetch(c.code), nil, func(h *recorder) { h.x.Cancel() })
 		if end.Code != "" || len(h.lines) != 1 || h.lines[0].Text != c.line {
 			t.Errorf("%s: end %+v %+v, lines %+v", name, end, end.Error, h.lines)
-		}
-	}
-}
-
-func TestEnv(t *testing.T) {
-	t.Parallel()
-	env, err := ParseEnv([]byte(`{"A":"1"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := NewRuntime(mustCompile(t, fetch(`return env`)))
-	for _, c := range []struct {
-		env  *Env
-		want string
-	}{{env, `{"A":"1"}`}, {nil, `{}`}} {
-		h := &recorder{}
-		h.x = NewExecution(startOf("GET", "http://localhost/"), h)
-		r.Run(h.x, c.env)
-		if string(h.body) != c.want {
-			t.Errorf("got %s", h.body)
 		}
 	}
 }

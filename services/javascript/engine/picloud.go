@@ -115,7 +115,7 @@ func (r *Runtime) secrets() *goja.Object {
 		args := append(named(what, fc), ',')
 		value, ok := fc.Argument(1).(goja.String)
 		if !ok {
-			panic(r.vm.NewTypeError("%s: value must be a string, not %s", what, r.kindOf(fc.Argument(1))))
+			panic(r.vm.NewTypeError("%s: value must be a string", what)) // what it is may be the secret
 		}
 		return appendJSON(args, value.String())
 	})
