@@ -3,9 +3,12 @@ package postgres_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/cloud"
@@ -13,20 +16,21 @@ import (
 	"github.com/picloud/picloud/services/postgres"
 )
 
-// accountServices are the accounts of one instance in two processes.
-func accountServices(t *testing.T) [2]*accounts.Service {
+// accountServices are the accounts of one instance in two processes, and the pool
+// of the second.
+func accountServices(t *testing.T) (services [2]*accounts.Service, pool *pgxpool.Pool) {
 	t.Helper()
 	url := cloudtest.URL(t)
-	var services [2]*accounts.Service
 	for i := range services {
+		pool = cloudtest.Pool(t, url)
 		s, err := accounts.New(accounts.Config{
-			Store:   postgres.NewAccounts(cloudtest.Pool(t, url), nil),
+			Store:   postgres.NewAccounts(pool, nil),
 			Hashing: accounts.Hashing{Memory: 64, Passes: 1},
 		})
 		must(t, err)
 		services[i] = s
 	}
-	return services
+	return services, pool
 }
 
 // together calls f with 0 and 1 at the same time and returns the codes of its
@@ -46,7 +50,7 @@ const goodPassword = "correct horse battery"
 
 func TestAccounts_OneClaims(t *testing.T) {
 	t.Parallel()
-	services := accountServices(t)
+	services, _ := accountServices(t)
 	codes := together(func(i int) error {
 		_, err := services[i].Claim(t.Context(), fmt.Sprint("owner", i), goodPassword, cloud.Client{})
 		return err
@@ -59,7 +63,7 @@ func TestAccounts_OneClaims(t *testing.T) {
 
 func TestAccounts_LastOwnersResign(t *testing.T) {
 	t.Parallel()
-	services := accountServices(t)
+	services, _ := accountServices(t)
 	first, err := services[0].Claim(t.Context(), "first", goodPassword, cloud.Client{})
 	must(t, err)
 	by, err := services[1].Authenticate(t.Context(), first.Token)
@@ -98,7 +102,7 @@ func TestAccounts_LastOwnersResign(t *testing.T) {
 
 func TestAccounts_KeyUse(t *testing.T) {
 	t.Parallel()
-	services := accountServices(t)
+	services, pool := accountServices(t)
 	in, err := services[0].Claim(t.Context(), "ann", goodPassword, cloud.Client{Address: "192.0.2.7"})
 	must(t, err)
 	ann, err := services[0].Authenticate(t.Context(), in.Token)
@@ -115,6 +119,15 @@ func TestAccounts_KeyUse(t *testing.T) {
 	must(t, err)
 	if len(keys) != 1 || keys[0].LastUsedAt.Before(before) {
 		t.Errorf("keys %+v, want one that was used just now", keys)
+	}
+	var rows string
+	must(t, pool.QueryRow(t.Context(), `
+		SELECT (SELECT string_agg(k::text, '') FROM api_keys k) || (SELECT string_agg(s::text, '') FROM sessions s)
+		    || (SELECT string_agg(u::text, '') FROM users u)`).Scan(&rows))
+	for _, secret := range []string{token, in.Token, goodPassword} {
+		if strings.Contains(rows, secret) {
+			t.Errorf("%q is stored in clear text", secret)
+		}
 	}
 	must(t, services[0].RevokeKey(t.Context(), ann.UserID, key.ID))
 	_, err = services[1].Authenticate(t.Context(), token)

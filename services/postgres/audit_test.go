@@ -245,7 +245,6 @@ func TestAudit_Everywhere(t *testing.T) {
 		"note":             "a use is no change",
 		"Seed":             "what every instance gets",
 		"MarkSeeded":       "what every instance gets",
-		"CreateOwnerKey":   "the owner token of this machine",
 		"AppendExecutions": "data",
 		"SweepExecutions":  "data",
 	}
