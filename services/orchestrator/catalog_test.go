@@ -70,6 +70,11 @@ func (s *fakeSource) set(id string, routes ...string) {
 	s.apps[id] = a
 }
 
+func withEnv(a cloud.AppState, value string) cloud.AppState {
+	a.Env = cloud.NewEnv(map[string]string{"V": value}, nil)
+	return a
+}
+
 func (s *fakeSource) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,12 +112,16 @@ func TestCatalog_followsChanges(t *testing.T) {
 		<-c.Loaded()
 
 		source.set("shop", "/b")
+		source.apps["shop"] = withEnv(source.apps["shop"], "new")
 		delete(source.apps, "gone")
 		source.events <- "shop"
 		source.events <- "gone"
 		synctest.Wait()
 		if knows(c, "shop", "/a") || !knows(c, "shop", "/b") || knows(c, "gone", "/a") {
 			t.Error("the changes were not followed")
+		}
+		if got := string(c.table.Load().apps["shop"].state.Env.Payload()); got != `{"V":"new"}` {
+			t.Errorf("the env is %s", got)
 		}
 		if n := len(changes); n != 4 || !slices.Equal(changes[2:], []string{"shop", "-gone"}) {
 			t.Errorf("told of %v", changes)

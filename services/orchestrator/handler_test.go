@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -27,10 +28,10 @@ func (everyMayInvoke) Authorize(p *cloud.Principal, _ cloud.Capability, _ string
 	}
 }
 
-// authenticate knows the tokens pic_NAME; pic_away finds the database away, and
-// pic_unknown is not valid.
+// authenticate knows the tokens pic_NAME and pis_NAME; the name away finds the
+// database away, and unknown is not valid.
 func authenticate(_ context.Context, token string) (*cloud.Principal, error) {
-	switch name := strings.TrimPrefix(token, cloud.KeyPrefix); name {
+	switch name := strings.TrimPrefix(strings.TrimPrefix(token, cloud.KeyPrefix), cloud.SessionPrefix); name {
 	case "away":
 		return nil, cloud.Errorf(cloud.CodeUnavailable, "the database is away")
 	case "unknown":
@@ -42,12 +43,18 @@ func authenticate(_ context.Context, token string) (*cloud.Principal, error) {
 
 const scriptID = "018f0000-0000-7000-8000-000000000009"
 
+// envs are the envs of the apps.
+var envs = map[string]*cloud.Env{
+	"default": cloud.NewEnv(map[string]string{"APP": "default"}, nil),
+	"shop":    cloud.NewEnv(map[string]string{"APP": "shop"}, nil),
+}
+
 // newDispatcher serves the default app, and shop, which was store before.
 func newDispatcher(t *testing.T) *Dispatcher {
 	t.Helper()
 	state := func(slug string, former []string, routes ...cloud.Route) cloud.AppState {
 		return cloud.AppState{
-			App: cloud.App{ID: slug, Slug: slug}, FormerSlugs: former, Routes: routes,
+			App: cloud.App{ID: slug, Slug: slug}, FormerSlugs: former, Routes: routes, Env: envs[slug],
 			Scripts: []cloud.Runnable{{ID: scriptID + slug, Name: "s", AppID: slug}},
 		}
 	}
@@ -130,7 +137,10 @@ func TestDispatcher_plans(t *testing.T) {
 			if got.Script.Name != "s" || got.App.ID != got.Script.AppID {
 				t.Errorf("the script %+v of %+v", got.Script, got.App)
 			}
-			got.App, got.Script = cloud.App{}, cloud.Runnable{}
+			if got.Env != envs[got.App.ID] {
+				t.Errorf("the env is %s", got.Env.Payload())
+			}
+			got.App, got.Script, got.Env = cloud.App{}, cloud.Runnable{}, nil
 			if !reflect.DeepEqual(*got, tt.want) {
 				t.Errorf("got %+v, want %+v", *got, tt.want)
 			}
@@ -191,6 +201,99 @@ func TestDispatcher_unknownScriptsAreAllAlike(t *testing.T) {
 	if got, want := hidden.Body.String(), strings.Replace(absent.Body.String(), "none", "shop", 1); got != want {
 		t.Errorf("hidden  %s\nabsent %s", got, want)
 	}
+}
+
+func TestDispatcher_credentials(t *testing.T) {
+	t.Parallel()
+	d := newDispatcher(t)
+	const (
+		route  = "http://localhost/users/7"
+		tls    = "https://localhost/users/7"
+		shop   = "http://shop.localhost/"
+		byID   = "http://localhost" + ExecutePrefix + scriptID + "default"
+		nobody = "-"
+	)
+	cookie := func(name, token string) http.Header { return http.Header{"Cookie": {name + "=" + token}} }
+	with := func(h http.Header, pairs ...string) http.Header {
+		h = h.Clone()
+		for i := 0; i < len(pairs); i += 2 {
+			h.Set(pairs[i], pairs[i+1])
+		}
+		return h
+	}
+	ada := cookie(cloud.SessionCookie, "pis_ada")
+	secure := cookie(cloud.SecureSessionCookie, "pis_ada")
+	unknown := cookie(cloud.SessionCookie, "pis_unknown")
+	away := cookie(cloud.SessionCookie, "pis_away")
+	for name, tt := range map[string]struct {
+		method, url string
+		header      http.Header
+		want        string // the principal's name, or the code of the answer
+	}{
+		"a session on a route":                           {"GET", route, ada, "ada"},
+		"a session over TLS":                             {"GET", tls, secure, "ada"},
+		"a session's cookie without TLS, over TLS":       {"GET", tls, ada, nobody},
+		"a session's cookie for TLS, without":            {"GET", route, secure, nobody},
+		"a session as a bearer token":                    {"GET", route, http.Header{"Authorization": {"Bearer pis_bob"}}, "bob"},
+		"a session as a bearer token on an app's host":   {"GET", shop, http.Header{"Authorization": {"Bearer pis_bob"}}, "bob"},
+		"a cookie on an app's own host is nobody's":      {"GET", shop, ada, nobody},
+		"and does not ask the database":                  {"GET", shop, away, nobody},
+		"a key in the cookie":                            {"GET", route, cookie(cloud.SessionCookie, "pic_ada"), nobody},
+		"an empty cookie":                                {"GET", route, cookie(cloud.SessionCookie, ""), nobody},
+		"a session that ended":                           {"GET", route, unknown, nobody},
+		"a bearer token goes before the cookie":          {"GET", route, with(ada, "Authorization", "Bearer pic_bob"), "bob"},
+		"a bad bearer token too":                         {"GET", route, with(ada, "Authorization", "Bearer pic_unknown"), nobody},
+		"the script's own bearer token does not":         {"GET", route, with(ada, "Authorization", "Bearer eyJ"), "ada"},
+		"a session that cannot be checked":               {"GET", route, away, "unavailable"},
+		"without one the database is not asked":          {"GET", route, nil, nobody},
+		"a link from another site":                       {"GET", route, with(ada, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"), "ada"},
+		"an image of another site":                       {"GET", route, with(ada, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"), nobody},
+		"a change from the same origin":                  {"POST", byID, with(ada, "Sec-Fetch-Site", "same-origin"), "ada"},
+		"a change from the same origin, an old browser":  {"POST", byID, with(ada, "Origin", "http://localhost"), "ada"},
+		"a change from another site, by id":              {"POST", byID, with(ada, "Sec-Fetch-Site", "cross-site"), "cross_site"},
+		"a change from another host, by id":              {"POST", byID, with(ada, "Sec-Fetch-Site", "same-site", "Origin", "http://shop.localhost"), "cross_site"},
+		"a change from another port, by id":              {"POST", byID, with(ada, "Origin", "http://localhost:9000"), "cross_site"},
+		"a change from nowhere, by id":                   {"POST", byID, ada, "cross_site"},
+		"a change from a sandboxed page, by id":          {"POST", byID, with(ada, "Origin", "null"), "cross_site"},
+		"a change from another site with a key, by id":   {"POST", byID, with(ada, "Sec-Fetch-Site", "cross-site", "Authorization", "Bearer pic_bob"), "bob"},
+		"a session, by id":                               {"GET", byID, ada, "ada"},
+		"a session that ended, by id":                    {"GET", byID, unknown, "unauthorized"},
+		"an image of another site, by id":                {"GET", byID, with(ada, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"), "unauthorized"},
+		"a session that cannot be checked, by id":        {"GET", byID, away, "unavailable"},
+		"the id's path on an app's host is no such path": {"GET", strings.Replace(byID, "localhost", "shop.localhost", 1), ada, nobody},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest(tt.method, tt.url, nil)
+			for name, values := range tt.header {
+				r.Header[name] = values
+			}
+			w := httptest.NewRecorder()
+			got := nobody
+			err := d.ServeHTTP(w, r, func(_ http.ResponseWriter, r *http.Request) error {
+				if p := cloud.PlanFrom(r.Context()).Principal; p != nil {
+					got = p.Name
+				}
+				return nil
+			})
+			var problem struct{ Code string }
+			if w.Body.Len() > 0 {
+				err = errors.Join(err, json.Unmarshal(w.Body.Bytes(), &problem))
+				got = problem.Code
+			}
+			if err != nil || got != tt.want {
+				t.Errorf("got %s, want %s (%d %s, %v)", got, tt.want, w.Code, w.Body, err)
+			}
+		})
+	}
+	t.Run("a change from another site on a route is a stranger's", func(t *testing.T) {
+		t.Parallel()
+		r := httptest.NewRequest("POST", route, nil)
+		r.Header = with(ada, "Sec-Fetch-Site", "cross-site")
+		if p, err := d.opportunistic(r, true); p != nil || err != nil {
+			t.Errorf("got %+v, %v", p, err)
+		}
+	})
 }
 
 func TestDispatcher_beforeTheFirstLoad(t *testing.T) {
