@@ -34,10 +34,12 @@ Where nobody types, both are read from standard input, each on a line of its own
 					return err
 				}
 			}
-			if in.NewPassword, err = c.askNewPassword(ctx, "New password"); err != nil {
+			err = c.choosePassword(ctx, "New password", func(password string) error {
+				in.NewPassword = password
+				_, err := cl.call(ctx, "PUT", api("me", "password"), in)
 				return err
-			}
-			if _, err := cl.call(ctx, "PUT", api("me", "password"), in); err != nil {
+			})
+			if err != nil {
 				return err
 			}
 			c.done("Your password is changed, and your other sessions have ended.")

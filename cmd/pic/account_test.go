@@ -187,9 +187,9 @@ func TestAccounts_Commands(t *testing.T) {
 		},
 		{
 			rule:    "users reset prints the one-time password alone",
-			answers: map[string][]string{"POST /users/grace:reset": {`200 {"password":"once-only","expires_at":"2026-02-07T12:00:00Z"}`}},
+			answers: map[string][]string{"POST /users/grace/reset": {`200 {"password":"once-only","expires_at":"2026-02-07T12:00:00Z"}`}},
 			args:    "users reset grace",
-			asked:   []string{`POST /users/grace:reset {} as pis_x`},
+			asked:   []string{`POST /users/grace/reset {} as pis_x`},
 			out:     "once-only\n",
 			errsHas: []string{"Give grace this one-time password"},
 		},

@@ -218,13 +218,13 @@ func (c *cli) logIn(ctx context.Context, cl *client, name, code string) (string,
 				return "", p
 			}
 		case cloud.CodePasswordChange:
-			if attempt.NewPassword != "" {
-				return "", p
-			}
 			c.note("Your one-time password is right. Choose a password of your own.")
-			if attempt.NewPassword, err = c.askNewPassword(ctx, "New password"); err != nil {
-				return "", err
-			}
+			err := c.choosePassword(ctx, "New password", func(password string) error {
+				attempt.NewPassword = password
+				session, _, err = fetch[loggedIn](ctx, cl, "POST", api("sessions"), attempt)
+				return err
+			})
+			return session.Token, err
 		default:
 			return "", p
 		}
@@ -232,39 +232,39 @@ func (c *cli) logIn(ctx context.Context, cl *client, name, code string) (string,
 }
 
 // claim makes the server's first owner.
-func (c *cli) claim(ctx context.Context, cl *client, name string) (string, error) {
-	password, err := c.askNewPassword(ctx, "New password for "+name)
-	if err != nil {
-		return "", err
-	}
-	session, _, err := fetch[loggedIn](ctx, cl, "POST", api("claim"), struct {
-		Name     string `json:"name"`
-		Password string `json:"password"`
-	}{name, password})
-	return session.Token, err
+func (c *cli) claim(ctx context.Context, cl *client, name string) (token string, err error) {
+	err = c.choosePassword(ctx, "New password for "+name, func(password string) error {
+		session, _, err := fetch[loggedIn](ctx, cl, "POST", api("claim"), struct {
+			Name     string `json:"name"`
+			Password string `json:"password"`
+		}{name, password})
+		token = session.Token
+		return err
+	})
+	return token, err
 }
 
 // acceptInvitation follows an invitation, given by its link or its token.
-func (c *cli) acceptInvitation(ctx context.Context, cl *client, link string) (string, error) {
-	token := link
+func (c *cli) acceptInvitation(ctx context.Context, cl *client, link string) (token string, err error) {
+	invitation := link
 	if _, fragment, ok := strings.Cut(link, "#"); ok {
-		token = fragment
+		invitation = fragment
 	}
-	if !strings.HasPrefix(token, cloud.InvitationPrefix) {
+	if !strings.HasPrefix(invitation, cloud.InvitationPrefix) {
 		return "", usagef("--invitation %q holds no invitation, which begins with %s", link, cloud.InvitationPrefix)
 	}
-	password, err := c.askNewPassword(ctx, "Choose a password")
-	if err != nil {
-		return "", err
-	}
-	session, _, err := fetch[loggedIn](ctx, cl, "POST", api("invitations:accept"), struct {
-		Token    string `json:"token"`
-		Password string `json:"password"`
-	}{token, password})
+	err = c.choosePassword(ctx, "Choose a password", func(password string) error {
+		session, _, err := fetch[loggedIn](ctx, cl, "POST", api("invitations:accept"), struct {
+			Token    string `json:"token"`
+			Password string `json:"password"`
+		}{invitation, password})
+		token = session.Token
+		return err
+	})
 	if p, ok := errors.AsType[*problem](err); ok && p.Code == cloud.CodeUnauthorized {
 		p.hint = "An invitation works once, and for a week. Whoever invited you makes another with pic users reset NAME --invite."
 	}
-	return session.Token, err
+	return token, err
 }
 
 func (c *cli) askKey(ctx context.Context, server string) (string, error) {

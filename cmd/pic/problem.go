@@ -109,7 +109,7 @@ func (p *problem) next() string {
 		if isSession(p.server.token) {
 			return "pic whoami and pic apps show tell your roles. An app's admins give another by pic members set, the instance's by pic users change."
 		}
-		return "pic whoami shows what your key may do; pic login takes another."
+		return "pic whoami shows what your key may do; pic login takes another, or your password."
 	case cloud.CodeSecondFactor:
 		return "Pass it with --code, or type it when asked."
 	case cloud.CodeRateLimited:

@@ -78,6 +78,23 @@ func (c *cli) askNewPassword(ctx context.Context, prompt string) (string, error)
 	}
 }
 
+// choosePassword asks for a password that is to be and hands it to use; a person
+// is asked again for as long as the server refuses it.
+func (c *cli) choosePassword(ctx context.Context, prompt string, use func(password string) error) error {
+	for {
+		password, err := c.askNewPassword(ctx, prompt)
+		if err != nil {
+			return err
+		}
+		err = use(password)
+		p, refused := errors.AsType[*problem](err)
+		if _, typing := c.terminal(); !typing || !refused || p.Field != "password" && p.Field != "new_password" {
+			return err
+		}
+		fmt.Fprintln(c.err, plain(p.Error()))
+	}
+}
+
 // confirm fails unless the name of what is about to be lost is typed; what says
 // which kind of name that is.
 func (c *cli) confirm(ctx context.Context, what, name string) error {

@@ -115,6 +115,37 @@ func TestPrompt_Terminal(t *testing.T) {
 	}
 }
 
+// TestLogin_Terminal claims a server whose rules the first password does not meet.
+func TestLogin_Terminal(t *testing.T) {
+	t.Parallel()
+	f := newFakeServer(t, map[string][]string{
+		"GET /me":     {unclaimed, isAda},
+		"POST /claim": {`422 {"status":422,"code":"invalid","field":"password","detail":"has 5 characters"}`, begun},
+	})
+	file, terminal := openTerminal(t)
+	p := &person{File: file, screen: bufio.NewReader(file)}
+	c := testCLI(t, nil)
+	c.in, c.err = terminal, terminal
+	code := make(chan int, 1)
+	go func() { code <- run(t.Context(), c.system, []string{"login", "--claim", "--url", f.url}) }()
+	p.sees(t, "Name of the owner to be for "+f.url+": ")
+	p.types(t, "ada")
+	for _, password := range []string{"horse", "correct horse"} {
+		p.sees(t, "New password for ada: ")
+		p.types(t, password)
+		p.sees(t, "The same again: ")
+		p.types(t, password)
+		if password == "horse" {
+			p.sees(t, "password: has 5 characters")
+		}
+	}
+	if got := <-code; got != exitOK {
+		t.Errorf("pic login ended with %d", got)
+	}
+	f.wasAsked(t, "GET /me", `POST /claim {"name":"ada","password":"horse"}`, `POST /claim {"name":"ada","password":"correct horse"}`, "GET /me as pis_new")
+	has(t, "standard output", fmt.Sprint(c.out), " as ada (owner).")
+}
+
 func TestPrompt_Interrupted(t *testing.T) {
 	t.Parallel()
 	file, terminal := openTerminal(t)

@@ -158,7 +158,7 @@ prints a one-time password, or with --invite a link, alone on standard output.`,
 		Args:              args(1, 1),
 		ValidArgsFunction: first(c.completeUsers),
 		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
-			return present(cmd.Context(), c, cl, "POST", api("users", args[0]+":reset"), in, func(w io.Writer, h handover) {
+			return present(cmd.Context(), c, cl, "POST", api("users", args[0], "reset"), in, func(w io.Writer, h handover) {
 				c.printHandover(w, args[0], h)
 			})
 		}),
