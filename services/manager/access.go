@@ -14,14 +14,11 @@ import (
 
 // rule says who may use an operation. The zero rule lets nobody in.
 type rule struct {
-	open    bool // needs no credentials
-	anybody bool // needs credentials and nothing more
-	session bool // needs a log-in: an API key does not suffice
-	// firstPassword lets keys with instance:admin for all apps pass too, see
-	// Manager.ChangePassword.
-	firstPassword bool
-	known         bool               // needs that the caller may know of the app
-	needs         []cloud.Capability // needs all of these, in the app if the path names one
+	open    bool               // needs no credentials
+	anybody bool               // needs credentials and nothing more
+	session bool               // needs a log-in: an API key does not suffice
+	known   bool               // needs that the caller may know of the app
+	needs   []cloud.Capability // needs all of these, in the app if the path names one
 	// origin says that the operation decides what runs: on the default app, which
 	// shares the dashboard's origin, it needs cloud.InstanceAdmin too.
 	origin bool
@@ -50,7 +47,7 @@ var access = map[string]rule{
 	"log-out":           {session: true},
 
 	"whoami":             {anybody: true},
-	"set-password":       {session: true, firstPassword: true},
+	"set-password":       {anybody: true}, // with a key only a first one: cloud.Accounts
 	"list-own-sessions":  {session: true},
 	"end-own-session":    {session: true},
 	"end-other-sessions": {session: true},
@@ -260,7 +257,7 @@ func (m *Manager) permitted(c *caller, rule rule) error {
 			return cloud.Errorf(cloud.CodeForbidden, "what runs in the app %q shares the dashboard's origin, so changing it takes more rights than in other apps: %s", cloud.DefaultApp, message(err)).Because(err)
 		}
 	}
-	if rule.session && c.principal.Key != nil && (!rule.firstPassword || m.authz.Authorize(c.principal, cloud.InstanceAdmin, "") != nil) {
+	if rule.session && c.principal.SessionID == "" {
 		return errNoSession
 	}
 	if !rule.anybody && !rule.session && !rule.known && len(rule.needs) == 0 {

@@ -158,7 +158,7 @@ func security(rule rule) []map[string][]string {
 	switch {
 	case rule.open:
 		return nil
-	case rule.session && !rule.firstPassword:
+	case rule.session:
 		return session
 	default:
 		return append([]map[string][]string{{"key": {}}}, session...)

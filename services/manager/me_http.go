@@ -73,7 +73,7 @@ func (m *Manager) registerMe(api huma.API) {
 		Summary:     "Change the caller's password, and end the caller's other sessions",
 		Description: "Takes a session. A user who has no password yet may set the first one with a key that has the scope instance:admin and is bound to no app.",
 	}, func(ctx context.Context, c *caller, in *passwordInput) (*struct{}, error) {
-		return &struct{}{}, m.ChangePassword(ctx, c.principal, in.Body.Current, in.Body.NewPassword, c.client)
+		return &struct{}{}, m.accounts.ChangePassword(ctx, c.principal, in.Body.Current, in.Body.NewPassword, c.client)
 	})
 
 	operation(m, api, huma.Operation{

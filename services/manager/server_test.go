@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"go.uber.org/goleak"
 
 	"github.com/picloud/picloud/services/accounts"
@@ -48,6 +49,7 @@ type server struct {
 	catalog *orchestrator.Catalog
 	source  *postgres.Source
 	records *postgres.Executions
+	pool    *pgxpool.Pool
 	log     *bytes.Buffer // what was logged; read it when no request runs
 
 	accounts *standIns
@@ -92,6 +94,7 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 	pool := cloudtest.Database(t)
 	s := &server{
 		t:        t,
+		pool:     pool,
 		log:      &bytes.Buffer{},
 		accounts: &standIns{principals: map[string]*cloud.Principal{}},
 		events:   make(chan cloud.Execution),
