@@ -52,6 +52,7 @@ func TestPic(t *testing.T) {
 	s := &testServer{Dev: dev, client: newClient(server{url: dev.URL, token: dev.Token})}
 	t.Cleanup(s.client.close)
 	t.Run("scripts", s.testScripts)
+	t.Run("a second factor is switched on and off", s.testSecondFactor)
 	t.Run("dev deploys again on each change", s.testDev)
 	t.Run("dev watches all files of an app", s.testDevApp)
 	t.Run("dev watches what a file imports", s.testDevImport)
