@@ -39,10 +39,10 @@ import (
 //
 // Each option may be given once.
 type App struct {
-	Database   string         `json:"database,omitempty"`
-	Worker     string         `json:"worker,omitempty"`
-	PublicURL  string         `json:"public_url,omitempty"`
-	Hosts      []string       `json:"hosts,omitempty"`
+	Database  string   `json:"database,omitempty"`
+	Worker    string   `json:"worker,omitempty"`
+	PublicURL string   `json:"public_url,omitempty"`
+	Hosts     []string `json:"hosts,omitempty"`
 
 	SecretKeyFile string `json:"secret_key_file,omitempty"`
 

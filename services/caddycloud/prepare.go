@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/picloud/picloud/examples"
+	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/javascript/build"
@@ -47,16 +48,21 @@ func Prepare(ctx context.Context, p Preparation) error {
 		return err
 	}
 	defer pool.Close()
-	if _, err := p.SecretKey.checked(ctx, postgres.NewEnv(pool, nil), p.CreateSecretKey); err != nil {
+	keyring, err := p.SecretKey.checked(ctx, postgres.NewEnv(pool, nil), p.CreateSecretKey)
+	if err != nil {
 		return err
 	}
-	if err := seed(ctx, pool, p.Logger); err != nil {
+	users, err := accounts.New(accounts.Config{Store: postgres.NewAccounts(pool, nil), Sealer: keyring, Logger: p.Logger})
+	if err != nil {
+		return err
+	}
+	if err := seed(ctx, pool, users, p.Logger); err != nil {
 		return fmt.Errorf("seeding the database: %w", err)
 	}
 	if p.OwnerToken == "" {
 		return nil
 	}
-	if err := writeOwnerToken(ctx, authz.NewKeys(postgres.NewKeys(pool), nil), p.OwnerToken); err != nil {
+	if err := writeOwnerToken(ctx, users, p.OwnerToken); err != nil {
 		return fmt.Errorf("writing the owner's API key: %w", err)
 	}
 	return nil
@@ -64,7 +70,7 @@ func Prepare(ctx context.Context, p Preparation) error {
 
 // seed puts the first script into the default app once; who removes it does not
 // get it back. A seeding that was cut off is done again from the start.
-func seed(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
+func seed(ctx context.Context, pool *pgxpool.Pool, users cloud.Accounts, logger *slog.Logger) error {
 	instance := postgres.NewInstance(pool)
 	app, seeded, err := instance.Seed(ctx, time.Now())
 	if err != nil || seeded {
@@ -75,7 +81,7 @@ func seed(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
 		Builder:    build.New(build.Config{Command: BuildCommand}),
 		Authorizer: authz.Policy{},
 		Router:     orchestrator.NewCatalog(orchestrator.CatalogConfig{}),
-		Accounts:   keyAccounts{},
+		Accounts:   users,
 		Logger:     logger,
 	})
 	if err != nil {
@@ -93,11 +99,11 @@ func seed(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
 
 // writeOwnerToken leaves an existing file alone. The file appears whole or not
 // at all.
-func writeOwnerToken(ctx context.Context, keys *authz.Keys, path string) error {
+func writeOwnerToken(ctx context.Context, users *accounts.Service, path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	token, err := keys.CreateOwnerKey(ctx, "owner-token")
+	token, err := users.CreateOwnerKey(ctx, "owner-token")
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/picloud/picloud/services/authz"
+	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
 )
@@ -41,7 +41,7 @@ export default async () => {
 		byID, allowedLog int    // statuses
 	}{
 		{"a stranger", "", "done done", false, 401, 401},
-		{"one with a key that is not valid", authz.MintKey(), "done done", false, 401, 401},
+		{"one with a key that is not valid", accounts.MintKey(), "done done", false, 401, 401},
 		{"the owner", owner, "done done", true, 200, 200},
 		{"a key that may read", reader, "done forbidden", false, 403, 403},
 		{"a key that may read and write", writer, "done done", false, 200, 403},
@@ -69,8 +69,8 @@ export default async () => {
 // slug is not empty.
 func (s *server) key(slug string, scopes ...cloud.Scope) string {
 	s.t.Helper()
-	token := authz.MintKey()
-	hash := authz.HashKey(token)
+	token := accounts.MintKey()
+	hash := accounts.HashToken(token)
 	tag, err := cloudtest.Pool(s.t, s.database).Exec(s.t.Context(), `
 		INSERT INTO api_keys (id, user_id, name, hash, scopes, app_id)
 		SELECT $1, id, 'test', $2, $3, (SELECT id FROM apps WHERE slug = $4) FROM users WHERE role = 'owner'`,

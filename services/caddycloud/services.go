@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/executor"
@@ -98,8 +99,10 @@ func Open(c Config) (_ *Services, err error) {
 		Store: postgres.NewEnv(s.pool, nil), Sealer: keyring, Authorizer: policy,
 		Reload: s.catalog.Reload, Logger: c.Logger,
 	})
-	keys := authz.NewKeys(postgres.NewKeys(s.pool), nil)
-	users := keyAccounts{keys: keys}
+	users, err := accounts.New(accounts.Config{Store: postgres.NewAccounts(s.pool, nil), Sealer: keyring, Logger: c.Logger})
+	if err != nil {
+		return nil, err
+	}
 	s.Executor, err = executor.New(executor.Config{
 		Worker:   c.Worker,
 		Services: cloud.Services{}.WithKV(entries).WithSecrets(env),
