@@ -44,7 +44,7 @@ ends it at once.`,
 		},
 	}
 	cmd.Flags().StringVar(&dev.listen, "listen", "localhost:8080", "address to serve on")
-	cmd.Flags().StringVar(&dev.data, "data", ".picloud", "directory for the database and the keys")
+	cmd.Flags().StringVar(&dev.data, "data", defaultData, "directory for the database and the keys")
 	return cmd
 }
 

@@ -88,11 +88,12 @@ func rootCommand() *cobra.Command {
 		Long: `PiCloud runs JavaScript and TypeScript behind HTTP endpoints, on a board of your own.
 
 Try it:      picloud dev
-Operate it:  picloud migrate && picloud run --config Caddyfile`,
+Operate it:  picloud migrate && picloud run --config Caddyfile
+Locked out:  picloud admin reset-password USER`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(devCommand(), migrateCommand(), versionCommand())
+	root.AddCommand(devCommand(), migrateCommand(), adminCommand(), versionCommand())
 	for _, c := range caddyCommands {
 		root.AddCommand(&cobra.Command{Use: c.name, Short: c.short, Run: func(*cobra.Command, []string) { caddycmd.Main() }})
 	}
