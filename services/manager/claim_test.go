@@ -46,8 +46,11 @@ func (s *server) operations() map[string]described {
 }
 
 // example is the path with something in the place of each parameter.
-func (d described) example() string {
-	return strings.NewReplacer("{app}", "default", "{", "", "}", "").Replace(d.path)
+func (d described) example() string { return d.exampleIn("default") }
+
+// exampleIn is example for an app.
+func (d described) exampleIn(app string) string {
+	return strings.NewReplacer("{app}", app, "{", "", "}", "").Replace(d.path)
 }
 
 func TestAPI_beforeThereIsAnOwner(t *testing.T) {

@@ -127,15 +127,15 @@ func (m *Manager) registerUsers(api huma.API) {
 
 	type resetUserInput struct {
 		UserPath
-		Body struct {
+		Body *struct {
 			Invite bool `json:"invite,omitempty" doc:"An invitation instead of a one-time password"`
-		} `required:"false"`
+		}
 	}
 	operation(m, api, huma.Operation{
 		OperationID: "reset-user", Method: http.MethodPost, Path: prefix + "/users/{user}/reset", Tags: []string{"users"},
 		Summary: "Give a user a new way in; ends the user's sessions and second factor",
 	}, func(ctx context.Context, c *caller, in *resetUserInput) (*body[HandoverJSON], error) {
-		handover, err := m.accounts.ResetAccess(ctx, c.principal, c.user.ID, in.Body.Invite)
+		handover, err := m.accounts.ResetAccess(ctx, c.principal, c.user.ID, in.Body != nil && in.Body.Invite)
 		return &body[HandoverJSON]{newHandoverJSON(c, handover)}, err
 	})
 
