@@ -3,6 +3,7 @@ package manager_test
 import (
 	"bufio"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -123,4 +124,44 @@ func TestAPI_tail(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A stream does not outlive what it was asked with.
+func TestAPI_tailEndsWithItsCredential(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	s.manager.SetHeartbeat(time.Millisecond)
+	mia := s.user("mia", cloud.Member)
+	s.must("PUT", "/apps/default/members/mia", `{"role":"viewer"}`)
+	key := s.as(mia, "POST", "/api/v1/me/keys", `{"name":"logs","scopes":["log:read"]}`).decode(201)
+	for _, test := range []struct {
+		name, token string
+		end         func()
+	}{
+		{"a key that is revoked", key["token"].(string), func() {
+			s.as(mia, "DELETE", "/api/v1/me/keys/"+key["key"].(map[string]any)["id"].(string), nil).empty()
+		}},
+		{"a session that ends", s.logIn("mia", passwordOf("mia")), func() { s.must("POST", "/users/mia/reset", nil) }},
+		{"a member who is one no more", s.user("ben", cloud.Admin), func() { s.must("PATCH", "/users/ben", `{"role":"member"}`) }},
+		{"a user who is no longer active", s.user("kim", cloud.Admin), func() { s.must("PATCH", "/users/kim", `{"active":false}`) }},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.http.URL+"/api/v1/apps/default/executions:tail", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+test.token)
+		res, err := s.http.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-s.tailed
+		if _, err := res.Body.Read(make([]byte, 1)); err != nil || res.StatusCode != 200 {
+			t.Fatalf("%s: %d %v", test.name, res.StatusCode, err)
+		}
+		test.end()
+		if _, err := io.Copy(io.Discard, res.Body); err != nil { // ends, or the test hangs
+			t.Errorf("%s: %v", test.name, err)
+		}
+		_ = res.Body.Close()
+	}
 }
