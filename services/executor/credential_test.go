@@ -113,7 +113,7 @@ func TestExecutor_credentials(t *testing.T) {
 	b := newBench(t, nil)
 	plan := b.script("app", "start")
 	for _, principal := range []*cloud.Principal{nil, {UserID: "u"}} {
-		plan.Principal = principal
+		plan = b.change(plan, func(p *cloud.Plan) { p.Principal = principal })
 		got := b.do(t, plan, "GET", "/", nil, func(r *http.Request) {
 			r.Header["Authorization"] = []string{"Bearer theirs", "Bearer pic_revoked", "bearer pis_session"}
 			r.Header["Cookie"] = []string{"a=1; picloud_session=pis_1", "__Host-picloud_session=pis_2", "b=\"2\";c=3"}
@@ -146,7 +146,7 @@ func TestExecutor_setCookie(t *testing.T) {
 	if cookies := got.header["Set-Cookie"]; !reflect.DeepEqual(cookies, []string{"a=1; Path=/", "b=2"}) || got.header.Get("Clear-Site-Data") == "" {
 		t.Errorf("got %+v", got)
 	}
-	plan.Sandboxed = true // comes from the dashboard's origin
+	plan = b.change(plan, func(p *cloud.Plan) { p.Sandboxed = true }) // comes from the dashboard's origin
 	if got := b.get(t, plan); got.header["Set-Cookie"] != nil || got.header["Clear-Site-Data"] != nil || got.header.Get("Content-Security-Policy") != "sandbox" {
 		t.Errorf("sandboxed: got %+v", got)
 	}
@@ -166,7 +166,7 @@ func TestExecutor_principal(t *testing.T) {
 		{&cloud.Principal{UserID: "u", Name: "Ada", Role: cloud.Member, Apps: map[string]cloud.AppRole{"other": cloud.Viewer}}, "{ID:u Name:Ada Role:}"},
 		{&cloud.Principal{UserID: "u", Name: "Ada", Role: cloud.Owner, Key: &cloud.Key{AppID: "other"}}, "{ID:u Name:Ada Role:}"},
 	} {
-		plan.Principal = c.principal
+		plan = b.change(plan, func(p *cloud.Plan) { p.Principal = c.principal })
 		if got := b.get(t, plan); got.body != c.want {
 			t.Errorf("got %s, want %s", got.body, c.want)
 		}

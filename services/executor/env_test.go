@@ -13,6 +13,16 @@ import (
 // envOf is an env with one variable, V.
 func envOf(value string) *cloud.Env { return cloud.NewEnv(map[string]string{"V": value}, nil) }
 
+// change replaces a plan by a changed one: executions may still read the old.
+func (b *bench) change(plan *cloud.Plan, change func(*cloud.Plan)) *cloud.Plan {
+	next := *plan
+	change(&next)
+	b.mu.Lock()
+	b.plans[plan.Script.ID] = &next
+	b.mu.Unlock()
+	return &next
+}
+
 func TestExecutor_env(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
@@ -25,17 +35,20 @@ func TestExecutor_env(t *testing.T) {
 	}
 	pid := b.pid(t, "app")
 	want(`0`) // nothing is sent to apps without env
-	plan.Env = cloud.NewEnv(nil, nil)
-	want(`0`)
-	plan.Env = envOf("one")
-	want(`1{"V":"one"}`)
-	want(`1{"V":"one"}`)
-	plan.Env = envOf("one") // the app was loaded anew, and is as it was
-	want(`1{"V":"one"}`)
-	plan.Env = envOf("two")
-	want(`2{"V":"two"}`)
-	plan.Env = nil
-	want(`3{}`)
+	for _, step := range []struct {
+		env  *cloud.Env
+		want string
+	}{
+		{cloud.NewEnv(nil, nil), `0`},
+		{envOf("one"), `1{"V":"one"}`},
+		{envOf("one"), `1{"V":"one"}`}, // the app was loaded anew, and is as it was
+		{envOf("two"), `2{"V":"two"}`},
+		{nil, `3{}`},
+	} {
+		plan = b.change(plan, func(p *cloud.Plan) { p.Env = step.env })
+		want(step.want)
+		want(step.want)
+	}
 	if b.pid(t, "app") != pid {
 		t.Error("the worker was started anew")
 	}
