@@ -78,10 +78,12 @@ func (l *limiter) admit(p place, now time.Time) (admission, time.Duration) {
 	case p.account == "":
 		a = a[:1]
 	}
+	var wait time.Duration
 	for _, c := range a {
-		if wait := c.in.wait(c.key, now); wait > 0 {
-			return nil, wait
-		}
+		wait = max(wait, c.in.wait(c.key, now))
+	}
+	if wait > 0 {
+		return nil, wait
 	}
 	for _, c := range a {
 		c.in.add(c.key, now)
@@ -131,7 +133,7 @@ func (l *limiter) learn(p place, now time.Time) {
 
 // Bounds of counters. Ours.
 const (
-	maxCounters = 4096
+	maxCounters = 1024
 	forgetAfter = time.Hour // without a failure
 )
 

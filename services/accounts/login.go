@@ -91,12 +91,13 @@ func (s *Service) logIn(ctx context.Context, a cloud.LogIn) (cloud.LoggedIn, err
 // passwordOf is what an active user of that name logs in with, and nothing if
 // there is none.
 func (s *Service) passwordOf(ctx context.Context, name string) (Credentials, error) {
-	if cloud.CheckUserName(name) != nil {
-		return Credentials{}, nil
+	var c Credentials
+	err := cloud.CheckUserName(name)
+	if err == nil {
+		c, err = s.store.Credentials(ctx, name)
 	}
-	c, err := s.store.Credentials(ctx, name)
-	switch {
-	case cloud.CodeOf(err) == cloud.CodeNotFound, err == nil && !c.User.Active:
+	switch code := cloud.CodeOf(err); {
+	case code == cloud.CodeInvalid, code == cloud.CodeNotFound, err == nil && !c.User.Active:
 		return Credentials{}, nil
 	case err != nil:
 		return Credentials{}, err
