@@ -144,9 +144,10 @@ type KeyDraft struct {
 // persons (guards below); whether the caller may do such a thing at all is
 // decided before, by capability.
 //
-// Every method answers CodeUnavailable while the database is away. A change that
-// returned without error is durable, and seen by the next request everywhere.
-// Passwords, tokens and codes appear in no error and no log.
+// Every method answers CodeUnavailable while the database is away, and one that
+// has to do with a password CodeBusy when too many have at this moment. A change
+// that returned without error is durable, and seen by the next request
+// everywhere. Passwords, tokens and codes appear in no error and no log.
 type Accounts interface {
 	// Authenticate returns the principal of an API key or a session's token.
 	// CodeUnauthorized if it is neither, unknown, ended or expired, or its user is
@@ -158,7 +159,7 @@ type Accounts interface {
 	Claimed(ctx context.Context) (bool, error)
 
 	// Claim makes the first owner and logs them in. CodeConflict if there is one
-	// already; CodeInvalid about "name" or "password".
+	// already; CodeInvalid about "name" or "password"; CodeRateLimited.
 	Claim(ctx context.Context, name, password string, client Client) (LoggedIn, error)
 
 	// LogIn begins a session. CodeUnauthorized if name and password do not fit,
