@@ -94,7 +94,7 @@ func TestClaim_Server(t *testing.T) {
 		{"the first one becomes the owner", ada, "correct horse battery", []string{"login", "--claim", "--user", "ada"}, exitOK, "Logged in to " + url + " as ada (owner).", ""},
 		{"and is the last one who does", eve, "other horse battery", []string{"login", "--claim", "--user", "eve"}, exitFailure, "", url + " has an owner already: log in with pic login --url " + url},
 		{"the owner may do everything", ada, "", []string{"apps", "create", "shop"}, exitOK, "Created app shop", ""},
-		{"the owner cannot leave", ada, "ada", []string{"users", "rm", "ada"}, exitFailure, "", "first give another user the role"},
+		{"the owner cannot leave", ada, "ada", []string{"users", "rm", "ada"}, exitFailure, "", "pic users change NAME --role owner makes another one."},
 		{"a session ends", ada, "", []string{"logout"}, exitOK, "Logged out of " + url, ""},
 		{"and begins again", ada, "correct horse battery", []string{"login", "--user", "ADA"}, exitOK, "as ada (owner).", ""},
 		{"but not by another password", eve, "wrong horse battery", []string{"login", "--user", "ada"}, exitFailure, "", "pic: wrong name or password"},

@@ -102,15 +102,12 @@ the line break at its end.
 			if err := cloud.CheckEnvName(args[0]); err != nil {
 				return usagef("the name %s", publicMessage(err))
 			}
-			value := ""
 			if len(args) == 2 && args[1] != "-" {
-				value = args[1]
-			} else {
-				read, err := c.readValue(cmd.Context(), kind, args[0])
-				if err != nil {
-					return err
-				}
-				value = read
+				return c.setEnv(cmd.Context(), cl, kind, args[0], args[1])
+			}
+			value, err := c.readValue(cmd.Context(), kind, args[0])
+			if err != nil {
+				return err
 			}
 			return c.setEnv(cmd.Context(), cl, kind, args[0], value)
 		}),

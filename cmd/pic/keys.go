@@ -36,7 +36,7 @@ keeps only its hash: nobody can show it again.
 A key for a deployment takes script:write and route:write. With --app it works for
 that app alone; PICLOUD_APP does not bind it.`,
 		Example: `  pic keys create ci --scope script:write,route:write --app shop --expires 90d
-  pic keys create ci --scope script:write | gh secret set PICLOUD_TOKEN`,
+  pic keys create ci --scope script:write,route:write | gh secret set PICLOUD_TOKEN`,
 		Args: args(1, 1),
 		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if len(scopes) == 0 {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -113,9 +112,9 @@ func (p *problem) next() string {
 	case cloud.CodeSecondFactor:
 		return "Pass it with --code, or type it when asked."
 	case cloud.CodeRateLimited:
-		return fmt.Sprintf("Too many attempts failed. Try again in %s.", p.retryAfter())
+		return "Only passwords and codes have to wait: sessions and API keys go on working."
 	case cloud.CodeLastOwner:
-		return "Somebody must stay who may administer: first give another user the role, by pic users change NAME --role owner."
+		return "pic users change NAME --role owner makes another one."
 	case cloud.CodeRouteConflict, cloud.CodeRouteUnknown:
 		return "pic routes ls shows what answers where; pic routes rm takes a route away."
 	case cloud.CodeUnavailable, cloud.CodeBusy:
@@ -141,15 +140,6 @@ func (s server) logInAgain() string {
 		return fmt.Sprintf("Your session has ended. Log in again with %s.", again)
 	}
 	return fmt.Sprintf("The API key is wrong, expired or revoked. Log in again with %s.", again)
-}
-
-// retryAfter is how long the server asks to wait; a minute if it does not say.
-func (p *problem) retryAfter() time.Duration {
-	var details cloud.RetryDetails
-	if json.Unmarshal(p.Details, &details) != nil || details.RetryAfter < 1 {
-		return time.Minute
-	}
-	return time.Duration(details.RetryAfter) * time.Second
 }
 
 // printError tells what failed and what to do, to people or to programs.

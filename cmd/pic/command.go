@@ -20,14 +20,14 @@ func (c *cli) withClient(f func(cmd *cobra.Command, cl *client, args []string) e
 	}
 }
 
-// present calls the API and prints its answer: as it is for programs, by print
+// present calls the API and prints its answer: as it is for programs, by table
 // for people.
-func present[T any](ctx context.Context, c *cli, cl *client, method, path string, in any, print func(w io.Writer, got T)) error {
+func present[T any](ctx context.Context, c *cli, cl *client, method, path string, in any, table func(w io.Writer, got T)) error {
 	got, raw, err := fetch[T](ctx, cl, method, path, in)
 	if err != nil {
 		return err
 	}
-	c.show(raw, func(w io.Writer) { print(w, got) })
+	c.show(raw, func(w io.Writer) { table(w, got) })
 	return nil
 }
 
