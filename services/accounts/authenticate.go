@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/picloud/picloud/services/cloud"
@@ -55,4 +56,43 @@ func (s *Service) note(ctx context.Context, id string, last, now time.Time, reco
 		s.noted.forget(id)
 		s.log.WarnContext(ctx, "use of a credential not noted", "id", id, "error", err)
 	}
+}
+
+// notes remembers when uses were last noted, so that requests that come
+// together do not all write.
+type notes struct {
+	mu sync.Mutex
+	at map[string]time.Time // by the id of a key or session
+}
+
+// Uses are noted no more often than noteEvery, and maxNotes remembered. Ours.
+const (
+	noteEvery = time.Hour
+	maxNotes  = 1000
+)
+
+// due tells whether the use of id, last noted at a time, is to be noted now, and
+// remembers that it is.
+func (n *notes) due(id string, last, now time.Time) bool {
+	recent := func(t time.Time) bool { return now.Sub(t).Abs() < noteEvery } // a clock may have been set back
+	if recent(last) {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at, ok := n.at[id]; ok && recent(at) {
+		return false
+	}
+	if n.at == nil || len(n.at) >= maxNotes {
+		n.at = map[string]time.Time{}
+	}
+	n.at[id] = now
+	return true
+}
+
+// forget makes the next use of id due again.
+func (n *notes) forget(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.at, id)
 }

@@ -201,3 +201,16 @@ func TestParsePHC_refuses(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkHasher(b *testing.B) {
+	h, err := newHasher(Hashing{}, rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := h.hash(b.Context(), "a lamp on the window sill"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -6,12 +6,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/netip"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -129,111 +125,10 @@ func needSession(p *cloud.Principal) error {
 	return nil
 }
 
-// checkReference refuses what is neither an id nor a name, so that no store has
-// to say what it thinks of it.
-func checkReference(ref string) error {
-	if !cloud.IsID(ref) && cloud.CheckUserName(ref) != nil {
-		return errNoUser
-	}
-	return nil
-}
-
-var errNoUser = cloud.Errorf(cloud.CodeNotFound, "no such user")
-
 // sign names, in the audit entry of a change, the user that only the change
 // itself could find out.
 func sign(ctx context.Context, user cloud.User) {
 	if entry := cloud.AuditFrom(ctx); entry != nil {
 		entry.UserID, entry.UserName = user.ID, user.Name
 	}
-}
-
-// begin begins a session of the user.
-func (s *Service) begin(ctx context.Context, tx Tx, user cloud.User, client cloud.Client) (cloud.LoggedIn, error) {
-	now := s.now().UTC().Truncate(time.Microsecond)
-	user.LastLoginAt = now
-	if err := tx.UpdateUser(ctx, user); err != nil {
-		return cloud.LoggedIn{}, err
-	}
-	living, err := tx.Sessions(ctx, user.ID, now)
-	if err != nil {
-		return cloud.LoggedIn{}, err
-	}
-	for _, old := range living[min(len(living), cloud.MaxUserSessions-1):] {
-		if err := tx.EndSession(ctx, user.ID, old.ID); err != nil {
-			return cloud.LoggedIn{}, err
-		}
-	}
-	in := cloud.LoggedIn{
-		Token: mint(s.random, cloud.SessionPrefix),
-		User:  user,
-		Session: cloud.Session{
-			ID: cloud.NewID(), UserID: user.ID, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(cloud.SessionLife),
-			Address: address(client), UserAgent: userAgent(client),
-		},
-	}
-	return in, tx.InsertSession(ctx, in.Session, HashToken(in.Token))
-}
-
-// address is the client's IP address, or "".
-func address(c cloud.Client) string {
-	a, err := netip.ParseAddr(c.Address)
-	if err != nil {
-		return ""
-	}
-	return a.Unmap().WithZone("").String()
-}
-
-// maxUserAgent is in bytes.
-const maxUserAgent = 200
-
-// userAgent is what the client says of itself, as text that can be stored and
-// shown.
-func userAgent(c cloud.Client) string {
-	printable := func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}
-	return strings.Map(printable, strings.ToValidUTF8(c.UserAgent[:min(maxUserAgent, len(c.UserAgent))], ""))
-}
-
-// notes remembers when uses were last noted, so that requests that come
-// together do not all write.
-type notes struct {
-	mu sync.Mutex
-	at map[string]time.Time // by the id of a key or session
-}
-
-// Uses are noted no more often than noteEvery, and maxNotes remembered. Ours.
-const (
-	noteEvery = time.Hour
-	maxNotes  = 1000
-)
-
-// due tells whether the use of id, last noted at a time, is to be noted now, and
-// remembers that it is.
-func (n *notes) due(id string, last, now time.Time) bool {
-	recent := func(t time.Time) bool { return now.Sub(t).Abs() < noteEvery } // a clock may have been set back
-	if recent(last) {
-		return false
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if at, ok := n.at[id]; ok && recent(at) {
-		return false
-	}
-	if n.at == nil || len(n.at) >= maxNotes {
-		n.at = map[string]time.Time{}
-	}
-	n.at[id] = now
-	return true
-}
-
-// forget makes the next use of id due again.
-func (n *notes) forget(id string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.at, id)
 }

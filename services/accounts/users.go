@@ -19,6 +19,17 @@ func (s *Service) User(ctx context.Context, ref string) (cloud.User, error) {
 	return s.store.User(ctx, ref)
 }
 
+// checkReference refuses what is neither an id nor a name, so that no store has
+// to say what it thinks of it.
+func checkReference(ref string) error {
+	if !cloud.IsID(ref) && cloud.CheckUserName(ref) != nil {
+		return errNoUser
+	}
+	return nil
+}
+
+var errNoUser = cloud.Errorf(cloud.CodeNotFound, "no such user")
+
 // CreateUser implements cloud.Accounts.
 func (s *Service) CreateUser(ctx context.Context, by *cloud.Principal, draft cloud.UserDraft) (cloud.User, cloud.Handover, error) {
 	if draft.Role == "" {
