@@ -130,8 +130,7 @@ func (m *Manager) admit(op huma.Operation, rule rule) func(huma.Context, func(hu
 		w.Header().Set("Cache-Control", "no-store")
 		ctx := context.WithValue(hctx.Context(), callerKey{}, c)
 		if rule.audited(op.Method) {
-			c.audit = newAuditEntry(op, rule, r, c)
-			ctx = cloud.WithAudit(ctx, c.audit)
+			ctx = cloud.WithAudit(ctx, newAuditEntry(op, rule, r, c))
 		}
 		next(huma.WithContext(hctx, ctx))
 	}

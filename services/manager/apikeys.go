@@ -43,16 +43,22 @@ func (m *Manager) Keys(ctx context.Context, p *cloud.Principal, userID string) (
 	return slices.DeleteFunc(keys, func(k cloud.APIKey) bool { return p.UserID == userID && !within(k, p.Key) }), nil
 }
 
-// RevokeKey ends a key that Keys would return. CodeNotFound.
-func (m *Manager) RevokeKey(ctx context.Context, p *cloud.Principal, userID, keyID string) error {
-	keys, err := m.Keys(ctx, p, userID)
+// RevokeKey ends a key of the user that Keys would return. CodeNotFound;
+// CodeForbidden if the user is an owner and p is not.
+func (m *Manager) RevokeKey(ctx context.Context, p *cloud.Principal, user cloud.User, keyID string) error {
+	if err := mayEnd(p, user); err != nil {
+		return err
+	}
+	keys, err := m.Keys(ctx, p, user.ID)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(keys, func(k cloud.APIKey) bool { return k.ID == keyID }) {
+	i := slices.IndexFunc(keys, func(k cloud.APIKey) bool { return k.ID == keyID })
+	if i < 0 {
 		return cloud.Errorf(cloud.CodeNotFound, "there is no API key with the id %q", keyID)
 	}
-	return m.accounts.RevokeKey(ctx, userID, keyID)
+	rename(ctx, keyID, keys[i].Name)
+	return m.accounts.RevokeKey(ctx, user.ID, keyID)
 }
 
 // within tells whether k can do no more than outer; nil is a session, which can

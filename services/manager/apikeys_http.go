@@ -81,7 +81,7 @@ func (m *Manager) registerAPIKeys(api huma.API) {
 		Summary: "Make an API key for the caller", DefaultStatus: http.StatusCreated,
 		Description: "A key makes none that can do more than itself.",
 	}, func(ctx context.Context, c *caller, in *createKeyInput) (*createKeyOutput, error) {
-		c.about("keys", in.Body.Name)
+		about(ctx, "keys", in.Body.Name)
 		draft := KeyDraft{Name: in.Body.Name, Scopes: in.Body.Scopes, App: in.Body.App}
 		if in.Body.ExpiresAt != nil {
 			draft.ExpiresAt = *in.Body.ExpiresAt
@@ -103,7 +103,7 @@ func (m *Manager) registerAPIKeys(api huma.API) {
 		OperationID: "delete-own-api-key", Method: http.MethodDelete, Path: prefix + "/me/keys/{key}", Tags: []string{"keys"},
 		Summary: "End an API key of the caller",
 	}, func(ctx context.Context, c *caller, in *ownKeyPath) (*struct{}, error) {
-		return &struct{}{}, m.RevokeKey(ctx, c.principal, c.principal.UserID, in.Key)
+		return &struct{}{}, m.RevokeKey(ctx, c.principal, self(c.principal), in.Key)
 	})
 
 	operation(m, api, huma.Operation{
@@ -121,9 +121,6 @@ func (m *Manager) registerAPIKeys(api huma.API) {
 		OperationID: "delete-api-key", Method: http.MethodDelete, Path: prefix + "/users/{user}/keys/{key}", Tags: []string{"keys"},
 		Summary: "End an API key of a user",
 	}, func(ctx context.Context, c *caller, in *keyPath) (*struct{}, error) {
-		if err := mayAct(c.principal, c.user); err != nil {
-			return nil, err
-		}
-		return &struct{}{}, m.RevokeKey(ctx, c.principal, c.user.ID, in.Key)
+		return &struct{}{}, m.RevokeKey(ctx, c.principal, c.user, in.Key)
 	})
 }

@@ -80,7 +80,7 @@ func (m *Manager) registerApps(api huma.API) {
 		OperationID: "create-app", Method: http.MethodPost, Path: prefix + "/apps", Tags: []string{"apps"},
 		Summary: "Create an app", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, c *caller, in *createAppInput) (*body[appJSON], error) {
-		c.about("apps", in.Body.Slug)
+		about(ctx, "apps", in.Body.Slug)
 		app, err := m.CreateApp(ctx, in.Body.Slug, in.Body.Name)
 		return m.oneApp(ctx, c, app, err)
 	})

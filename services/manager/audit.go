@@ -53,11 +53,8 @@ func target(path string, r *http.Request, c *caller) string {
 }
 
 // about puts into the audit log what only the body of a request names.
-func (c *caller) about(kind string, names ...string) {
+func about(ctx context.Context, kind string, names ...string) {
 	const most = 5
-	if c.audit == nil {
-		return
-	}
 	parts := make([]string, 0, most+1)
 	for _, name := range names[:min(len(names), most)] {
 		parts = append(parts, kind+"/"+name)
@@ -65,7 +62,16 @@ func (c *caller) about(kind string, names ...string) {
 	if more := len(names) - most; more > 0 {
 		parts = append(parts, fmt.Sprintf("%d more", more))
 	}
-	c.audit.Target = strings.Join(parts, ", ")
+	if e := cloud.AuditFrom(ctx); e != nil {
+		e.Target = strings.Join(parts, ", ")
+	}
+}
+
+// rename puts a name into the audit log for what a path names by its id.
+func rename(ctx context.Context, id, name string) {
+	if e := cloud.AuditFrom(ctx); e != nil {
+		e.Target = strings.TrimSuffix(e.Target, id) + name
+	}
 }
 
 // AuditQuery selects entries of the audit log, newest first.

@@ -15,8 +15,7 @@ type caller struct {
 	user      cloud.User       // zero if the path names none, or one as a member of app
 	origin    origin
 	client    cloud.Client
-	cookie    string            // the name of the session cookie
-	audit     *cloud.AuditEntry // nil for what is not recorded
+	cookie    string // the name of the session cookie
 
 	// again tells whether the request would still be let in. Nil for open
 	// operations.

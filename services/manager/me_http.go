@@ -90,7 +90,7 @@ func (m *Manager) registerMe(api huma.API) {
 		OperationID: "end-own-session", Method: http.MethodDelete, Path: prefix + "/me/sessions/{session}", Tags: []string{"me"},
 		Summary: "End a session of the caller",
 	}, func(ctx context.Context, c *caller, in *sessionPath) (*struct{}, error) {
-		return m.endSession(ctx, c.principal.UserID, in.Session)
+		return &struct{}{}, m.EndSession(ctx, c.principal, self(c.principal), in.Session)
 	})
 
 	type endedOutput struct {

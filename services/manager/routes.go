@@ -126,7 +126,17 @@ func (m *Manager) DeleteRoute(ctx context.Context, appID, id string) error {
 	if !cloud.IsID(id) {
 		return cloud.Errorf(cloud.CodeNotFound, "the app has no route with the id %q", id)
 	}
-	return m.change(ctx, appID, func(ctx context.Context, tx AppTx) error { return tx.DeleteRoute(ctx, id) })
+	return m.change(ctx, appID, func(ctx context.Context, tx AppTx) error {
+		routes, err := tx.Routes(ctx)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(routes, func(r cloud.Route) bool { return r.ID == id }); i >= 0 {
+			r := routes[i]
+			rename(ctx, id, r.Method+" "+r.Host+r.Path)
+		}
+		return tx.DeleteRoute(ctx, id)
+	})
 }
 
 // MatchRoute tells which route a request would reach, its script's name and the

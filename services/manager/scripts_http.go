@@ -244,7 +244,7 @@ func (m *Manager) registerScripts(api huma.API) {
 			drafts[i] = s.draft(s.Name)
 			drafts[i].Routes = routeDrafts(s.Routes)
 		}
-		c.about("scripts", names...)
+		about(ctx, "scripts", names...)
 		deployed, err := m.Deploy(ctx, c.app.ID, drafts, c.principal.Name)
 		if err != nil {
 			return nil, err

@@ -75,14 +75,6 @@ func (m *Manager) sessionList(ctx context.Context, c *caller, userID string) (*i
 	return listOf(list), nil
 }
 
-// endSession ends a session of a user by what a path says.
-func (m *Manager) endSession(ctx context.Context, userID, sessionID string) (*struct{}, error) {
-	if !cloud.IsID(sessionID) {
-		return nil, cloud.Errorf(cloud.CodeNotFound, "there is no session with the id %q", sessionID)
-	}
-	return &struct{}{}, m.accounts.EndSession(ctx, userID, sessionID)
-}
-
 func (m *Manager) registerSessions(api huma.API) {
 	type logInInput struct {
 		Body struct {
