@@ -119,11 +119,16 @@ func TestAccounts_Notes(t *testing.T) {
 // waitForLock returns once a connection to the database waits for a lock.
 func waitForLock(t *testing.T, pool *pgxpool.Pool) {
 	t.Helper()
-	for waiting := false; !waiting; {
+	for range 20_000 {
+		var waiting bool
 		err := pool.QueryRow(t.Context(), `
 			SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waiting)
 		must(t, err)
+		if waiting {
+			return
+		}
 	}
+	t.Fatal("nobody waits for a lock")
 }
 
 func TestAccounts_LastOwners(t *testing.T) {

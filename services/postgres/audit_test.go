@@ -225,9 +225,15 @@ func TestAudit_Retention(t *testing.T) {
 	t.Run("changes sweep now and then", func(t *testing.T) {
 		ctx, _ := audited(t, "x")
 		users := postgres.NewAccounts(pool, nil)
+		newest := ""
 		for range 256 * 30 {
 			must(t, users.Change(ctx, func(context.Context, accounts.Tx) error { return nil }))
-			if n := count(); n == 10_000 {
+			before := newest
+			newest = readAudit(t, pool, cloud.AuditFilter{Limit: 1})[0].ID
+			if newest == before {
+				t.Fatal("a change was not recorded")
+			}
+			if count() == 10_000 {
 				return
 			}
 		}
