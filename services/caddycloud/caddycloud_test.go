@@ -47,10 +47,18 @@ func start(t *testing.T) *server {
 // startOn starts the server on a database that may be empty.
 func startOn(t *testing.T, database string) *server {
 	t.Helper()
+	return newServer(t, database, true)
+}
+
+func newServer(t *testing.T, database string, claimed bool) *server {
+	t.Helper()
 	dir := t.TempDir()
 	s := &server{
 		t: t, database: database, pool: cloudtest.Pool(t, database),
 		token: filepath.Join(dir, "owner-token"), secretKey: filepath.Join(dir, "secret-key"),
+	}
+	if !claimed {
+		s.token = ""
 	}
 	s.prepare(s.token)
 	s.serve()

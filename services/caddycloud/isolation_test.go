@@ -233,7 +233,7 @@ func (s *server) callers(apps ...*fixture) []caller {
 	add := func(name string, credential func(*http.Request), p *cloud.Principal) {
 		all = append(all, caller{name, credential, p})
 	}
-	bindings := map[string]string{"": "", "bound to " + apps[0].slug: apps[0].id, "bound to another app": s.elsewhere}
+	bindings := map[string]string{"": "", "bound to " + apps[0].slug: apps[0].id, "bound to another app": s.otherApp()}
 	people := map[string]person{}
 	for _, role := range []cloud.InstanceRole{cloud.Owner, cloud.Admin, cloud.Member} {
 		for _, listed := range []cloud.AppRole{"", cloud.Viewer, cloud.Editor, cloud.AppAdminRole} {
@@ -324,8 +324,6 @@ func (s *server) callers(apps ...*fixture) []caller {
 // nothing changes where one is not.
 func TestIsolation(t *testing.T) {
 	s := start(t)
-	s.must(http.StatusCreated, http.MethodPost, "/api/v1/apps", `{"slug":"elsewhere"}`)
-	s.elsewhere = decode[struct{ ID string }](s, s.must(http.StatusOK, http.MethodGet, "/api/v1/apps/elsewhere", "")).ID
 	shop, home := s.fixture("shop"), s.fixture(cloud.DefaultApp)
 	victim := s.user("victim", cloud.Member, "correct horse battery")
 	s.must(http.StatusOK, http.MethodPut, "/api/v1/apps/shop/members/victim", `{"role":"viewer"}`)
@@ -364,7 +362,7 @@ func TestIsolation(t *testing.T) {
 			apps = []*fixture{shop, home}
 		}
 		if g.open {
-			continue // see TestIsolation_openOperations
+			continue // see TestOpenOperations
 		}
 		for _, app := range apps {
 			names := ids

@@ -6,17 +6,34 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/cloudtest"
 )
 
 // person is a user who has logged in.
 type person struct {
 	id, name, password string
 	session            string // the token
+}
+
+// otherApp is the id of an app that the test is not about.
+func (s *server) otherApp() string {
+	s.t.Helper()
+	if s.elsewhere == "" {
+		s.elsewhere = decode[struct{ ID string }](s, s.must(http.StatusCreated, http.MethodPost, "/api/v1/apps", `{"slug":"elsewhere"}`)).ID
+	}
+	return s.elsewhere
+}
+
+// startUnclaimed starts a server that has no owner.
+func startUnclaimed(t *testing.T) *server {
+	t.Helper()
+	return newServer(t, cloudtest.URL(t), false)
 }
 
 // user creates a user with a password and logs them in.
