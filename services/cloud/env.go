@@ -25,7 +25,7 @@ func NewEnv(variables, secrets map[string]string) *Env {
 	maps.Copy(all, variables)
 	maps.Copy(all, secrets)
 	payload, _ := json.Marshal(all) // strings always encode
-	named := map[string]string{} // what is masked → the secret's name
+	named := map[string]string{}    // what is masked → the secret's name
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		for _, form := range forms(secrets[name]) {
 			if _, taken := named[form]; !taken && len(form) >= minMasked {

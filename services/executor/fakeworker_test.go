@@ -228,7 +228,7 @@ var behaviours = map[string]func(*fakeRun){
 	},
 	"headers": func(r *fakeRun) {
 		var hs []wire.Header
-		for _, line := range strings.Split(r.rest, "|") {
+		for line := range strings.SplitSeq(r.rest, "|") {
 			name, value, _ := strings.Cut(line, ": ")
 			hs = append(hs, wire.Header{Name: name, Value: value})
 		}

@@ -170,7 +170,7 @@ func CreateKeyFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("create the master key file: %w", err)
 	}
-	defer os.Remove(temporary)
+	defer func() { _ = os.Remove(temporary) }()
 	if err := os.Link(temporary, path); err != nil { // fails if path exists
 		return fmt.Errorf("create the master key file: %w", err)
 	}
@@ -184,7 +184,7 @@ func replaceKeyFile(path string, f keyFile, was fs.FileInfo) error {
 	if err != nil {
 		return fmt.Errorf("write the master key file: %w", err)
 	}
-	defer os.Remove(temporary)
+	defer func() { _ = os.Remove(temporary) }()
 	// An administrator may rotate the key of a service that is another user.
 	if owner, ok := was.Sys().(*syscall.Stat_t); ok {
 		if err := os.Chown(temporary, int(owner.Uid), int(owner.Gid)); err != nil {

@@ -91,7 +91,10 @@ func (s *Service) Set(ctx context.Context, call cloud.Call, name, value string) 
 		// A rotation that began meanwhile may have gone past before the secret was
 		// there, and may throw the key away that it is sealed with.
 		again, err := s.sealer.Seal(purpose, []byte(value))
-		if err != nil || again.KeyID == sealed.KeyID {
+		if err != nil {
+			return err
+		}
+		if again.KeyID == sealed.KeyID {
 			break
 		}
 		sealed = again
