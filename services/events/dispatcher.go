@@ -228,7 +228,7 @@ func (d *Dispatcher) round(trusted, mend bool) (wait time.Duration, more bool, e
 		if taken == room {
 			continue
 		}
-		at, some, err := d.cfg.Store.NextDue(ctx, trusted, d.leases())
+		at, some, err := d.cfg.Store.NextDue(ctx, trusted, d.leases(), nil)
 		if err != nil || !some {
 			return 0, false, err
 		}

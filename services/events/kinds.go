@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -140,20 +141,27 @@ func like(glob string) *string {
 // ForHandler is the event as its handler gets it, a JSON object: id, kind, op, at
 // (milliseconds since 1970), attempt, depth, and the fields of the kind.
 func ForHandler(d cloud.Delivery) (json.RawMessage, error) {
-	fields := map[string]json.RawMessage{}
+	all, err := fields(d)
+	if err != nil {
+		return nil, err
+	}
+	all["attempt"] = json.RawMessage(strconv.Itoa(d.Attempt))
+	all["depth"] = json.RawMessage(strconv.Itoa(d.Depth))
+	return json.Marshal(all)
+}
+
+// fields are what an event is in itself: id, kind, op, at, and the fields of the
+// kind, which may not replace those.
+func fields(d cloud.Delivery) (map[string]json.RawMessage, error) {
+	all := map[string]json.RawMessage{}
 	if len(d.Payload) > 0 {
-		if err := json.Unmarshal(d.Payload, &fields); err != nil {
+		if err := json.Unmarshal(d.Payload, &all); err != nil || all == nil {
 			return nil, cloud.Errorf(cloud.CodeInternal, "the payload of event %s is no JSON object", d.EventID).Because(err)
 		}
 	}
-	for name, value := range map[string]any{
-		"id": d.EventID, "kind": d.Kind, "op": d.Op, "at": d.At.UnixMilli(), "attempt": d.Attempt, "depth": d.Depth,
-	} {
-		text, err := json.Marshal(value)
-		if err != nil {
-			return nil, err
-		}
-		fields[name] = text
+	for name, text := range map[string]string{"id": d.EventID, "kind": string(d.Kind), "op": d.Op} {
+		all[name], _ = json.Marshal(text) // always encodes
 	}
-	return json.Marshal(fields)
+	all["at"] = json.RawMessage(strconv.FormatInt(d.At.UnixMilli(), 10))
+	return all, nil
 }
