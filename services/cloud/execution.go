@@ -9,7 +9,11 @@ type Execution struct {
 	ScriptID   string
 	ScriptName string
 	Version    int
-	Trigger    string // what started it: "http"
+	Trigger    string // what started it: "http", "async", or the kind of an event
+	EventID    string // of the event that it is an attempt for; "" for a request that waits
+	Attempt    int    // 1 for the first of the event; 0 without one
+	Depth      int    // 0 for a request, one more for each event that led here
+	CauseID    string // execution that caused the event, or ""
 	RequestID  string
 	Method     string // of the request; "" if none started it
 	Path       string // of the request, without the query, which may hold secrets
