@@ -24,8 +24,8 @@ func TestAPI_me(t *testing.T) {
 func TestAPI_ownPassword(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	here, other := s.user("mia", cloud.Member), ""
-	other = s.logIn("mia", passwordOf("mia"))
+	here := s.user("mia", cloud.Member)
+	other := s.logIn("mia", passwordOf("mia"))
 	set := func(current, next string) answer {
 		t.Helper()
 		return s.as(here, "PUT", "/api/v1/me/password", map[string]any{"current": current, "new_password": next})

@@ -58,8 +58,8 @@ func TestStream_endsWithItsCaller(t *testing.T) {
 // A busy stream is not watched less than a quiet one.
 func TestStream_endsWithTheRightToSeeIt(t *testing.T) {
 	for _, test := range []struct {
-		err  error
-		want time.Duration
+		err   error
+		beats int // that the stream lasts
 	}{
 		{cloud.Errorf(cloud.CodeUnauthorized, "the session has ended"), 2},
 		{cloud.Errorf(cloud.CodeForbidden, "no more"), 2},
@@ -98,8 +98,9 @@ func TestStream_endsWithTheRightToSeeIt(t *testing.T) {
 					running = false
 				}
 			}
-			if got := time.Since(begun).Truncate(m.heartbeat); got != test.want*m.heartbeat {
-				t.Errorf("%v: the stream lasted %v, want %v", test.err, got, test.want*m.heartbeat)
+			want := time.Duration(test.beats) * m.heartbeat
+			if got := time.Since(begun).Truncate(m.heartbeat); got != want {
+				t.Errorf("%v: the stream lasted %v, want %v", test.err, got, want)
 			}
 			cancel()
 		})
