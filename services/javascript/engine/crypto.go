@@ -7,7 +7,7 @@ import (
 	"github.com/dop251/goja"
 )
 
-// newCrypto is the global crypto, without subtle.
+// newCrypto is the global crypto.
 func (r *Runtime) newCrypto() goja.Value {
 	c := r.vm.NewObject()
 	_ = c.Set("getRandomValues", r.function("getRandomValues", 1, func(fc goja.FunctionCall) goja.Value {
@@ -30,6 +30,7 @@ func (r *Runtime) newCrypto() goja.Value {
 		_, _ = rand.Read(data) // never fails
 		return obj
 	}))
+	_ = c.Set("subtle", r.newSubtle())
 	_ = c.Set("randomUUID", r.function("randomUUID", 0, func(goja.FunctionCall) goja.Value { return r.vm.ToValue(randomUUID()) }))
 	_ = c.DefineDataPropertySymbol(goja.SymToStringTag, r.vm.ToValue("Crypto"), goja.FLAG_FALSE, goja.FLAG_TRUE, goja.FLAG_FALSE)
 	return c
