@@ -2,6 +2,9 @@ package examples_test
 
 import (
 	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -137,6 +140,63 @@ func TestAPI(t *testing.T) {
 	}
 	s.text("DELETE", "/items/"+milk.ID, "", 204)
 	call[object](s, "GET", "/items/"+milk.ID, "", 404)
+}
+
+// TestWebhook signs as a sender would, in Go.
+func TestWebhook(t *testing.T) {
+	s := deploy(t, "webhook.ts")
+	const secret, message = "it's a secret ✓", `{"action":"opened"}`
+	signature := func(secret, body string) string {
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(body))
+		return "sha256=" + hex.EncodeToString(mac.Sum(nil))
+	}
+	deliver := func(body, signature, id string) (status int) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.URL+"/webhook", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Hub-Signature-256", signature)
+		req.Header.Set("X-GitHub-Delivery", id)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	if got := deliver(message, signature(secret, message), "1"); got != 503 {
+		t.Errorf("without a secret: %d", got)
+	}
+	value, err := json.Marshal(object{"value": secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, answer := s.Do("PUT", "/api/v1/apps/default/secrets/WEBHOOK_SECRET", string(value)); status != 204 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	for _, tt := range []struct {
+		what, body, signature string
+		status                int
+	}{
+		{"a message signed with the secret", message, signature(secret, message), 201},
+		{"the same delivery again", message, signature(secret, message), 200},
+		{"in capitals", message, "sha256=" + strings.ToUpper(signature(secret, message)[len("sha256="):]), 200},
+		{"another secret", message, signature("another", message), 401},
+		{"another body", message + " ", signature(secret, message), 401},
+		{"half a signature", message, signature(secret, message)[:40], 401},
+		{"another algorithm", message, "sha1=" + signature(secret, message)[7:], 401},
+		{"no signature", message, "", 401},
+		{"no JSON", "{", signature(secret, "{"), 400},
+	} {
+		if got := deliver(tt.body, tt.signature, "1"); got != tt.status {
+			t.Errorf("%s: %d, want %d", tt.what, got, tt.status)
+		}
+	}
+	if got := call[struct{ Deliveries []object }](s, "GET", "/webhook", "", 200); len(got.Deliveries) != 1 || got.Deliveries[0]["action"] != "opened" {
+		t.Errorf("got %v", got)
+	}
 }
 
 // TestStream reads the first line before the last was made: the example makes
