@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"strings"
 )
@@ -39,6 +40,66 @@ func OwnToken(token string) bool {
 // IsSessionCookie tells whether a cookie of this name is PiCloud's. Scripts
 // neither see nor set it.
 func IsSessionCookie(name string) bool { return name == SessionCookie || name == SecureSessionCookie }
+
+// WithoutCredentials is the value of a request's header field, its name in lower
+// case, as a script may see it: without PiCloud's own credentials, valid or not.
+// False: nothing of it is for scripts, as of X-PiCloud-*, which nobody outside may
+// set.
+func WithoutCredentials(name, value string) (rest string, ok bool) {
+	switch {
+	case name == "authorization":
+		return value, !ownCredential(value)
+	case name == "cookie":
+		rest = withoutSession(value)
+		return rest, rest != ""
+	}
+	return value, !strings.HasPrefix(name, "x-picloud-")
+}
+
+// StripCredentials leaves of h what WithoutCredentials leaves of its fields.
+func StripCredentials(h http.Header) {
+	for name, values := range h {
+		lower := strings.ToLower(name)
+		kept := make([]string, 0, len(values))
+		for _, value := range values {
+			if rest, ok := WithoutCredentials(lower, value); ok {
+				kept = append(kept, rest)
+			}
+		}
+		if h[name] = kept; len(kept) == 0 {
+			delete(h, name)
+		}
+	}
+}
+
+// ownCredential tells whether the value of an Authorization header holds a token
+// of PiCloud's, under whatever scheme: one that does not authenticate its sender
+// is no less a secret.
+func ownCredential(value string) bool {
+	for part := range strings.FieldsFuncSeq(value, func(c rune) bool { return strings.ContainsRune(" \t,;='\"", c) }) {
+		if OwnToken(part) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutSession is the value of a Cookie header without PiCloud's own cookies;
+// the others keep their bytes. Pairs end at semicolons whatever quotes say, as
+// in net/http, so that what the server would take for its cookie is left out.
+func withoutSession(value string) string {
+	if !strings.Contains(value, SessionCookie) { // part of both names
+		return value
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(value, ";") {
+		name, _, _ := strings.Cut(pair, "=")
+		if !IsSessionCookie(textproto.TrimString(name)) {
+			kept = append(kept, pair)
+		}
+	}
+	return textproto.TrimString(strings.Join(kept, ";"))
+}
 
 // SessionCookieName is the name under which the cookie is set in answer to r.
 func SessionCookieName(r *http.Request) string {

@@ -9,61 +9,6 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 )
 
-func TestWithoutSession(t *testing.T) {
-	t.Parallel()
-	for cookies, want := range map[string]string{
-		"":                                     "",
-		"a=1":                                  "a=1",
-		"picloud_session=pis_x":                "",
-		"__Host-picloud_session=pis_x":         "",
-		"a=1; picloud_session=pis_x; b=2":      "a=1; b=2",
-		"picloud_session=pis_x; b=2":           "b=2",
-		"a=1; picloud_session=pis_x":           "a=1",
-		"a=1;picloud_session=pis_x;b=2":        "a=1;b=2",
-		"a=1;\t picloud_session =pis_x ;b=2":   "a=1;b=2",
-		"picloud_session":                      "",
-		"picloud_session=a; picloud_session=b": "",
-		`a="x; picloud_session=pis_x; y"`:      `a="x; y"`,
-		"my_picloud_session=1; picloud_sessions=2; Picloud_Session=3": "my_picloud_session=1; picloud_sessions=2; Picloud_Session=3",
-		"a= 1 ;  b=\"q\";;c; =; picloud_session=x":                    "a= 1 ;  b=\"q\";;c; =",
-		"=picloud_session=x": "=picloud_session=x", // no server reads it as a session
-	} {
-		if got := withoutSession(cookies); got != want {
-			t.Errorf("%q becomes %q, want %q", cookies, got, want)
-		}
-	}
-}
-
-// FuzzWithoutSession: the server finds no session in what is left, and all other
-// cookies that it found before.
-func FuzzWithoutSession(f *testing.F) {
-	for _, s := range []string{"a=1; picloud_session=x; b=2", `a="x; picloud_session=y"`, "__Host-picloud_session = x", "; ;=;picloud_session"} {
-		f.Add(s)
-	}
-	read := func(value string) (own int, others []string) {
-		r := http.Request{Header: http.Header{"Cookie": {value}}}
-		for _, c := range r.Cookies() {
-			if cloud.IsSessionCookie(c.Name) {
-				own++
-			} else {
-				others = append(others, c.String())
-			}
-		}
-		return own, others
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		_, before := read(value)
-		left := withoutSession(value)
-		own, after := read(left)
-		if own != 0 || !reflect.DeepEqual(after, before) {
-			t.Errorf("%q becomes %q with %d sessions; the others were %q, are %q", value, left, own, before, after)
-		}
-		if !strings.Contains(value, "picloud_session") && left != value {
-			t.Errorf("%q becomes %q", value, left)
-		}
-	})
-}
-
 func TestSetsSession(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]bool{
@@ -82,26 +27,6 @@ func TestSetsSession(t *testing.T) {
 	} {
 		if got := setsSession(value); got != want {
 			t.Errorf("%q sets a session: %v", value, got)
-		}
-	}
-}
-
-func TestOwnCredential(t *testing.T) {
-	t.Parallel()
-	for value, want := range map[string]bool{
-		"":                        false,
-		"Bearer theirs":           false,
-		"Bearer eyJh.pic_x.pis_y": false,
-		"Basic cGljXzpwaXNf":      false,
-		"Bearer pic_":             true,
-		"bearer   pis_x":          true,
-		"Bearer\tpic_x":           true,
-		"Token token=\"pic_x\"":   true,
-		"pic_x":                   true,
-		"Bearer a,Bearer pic_x":   true,
-	} {
-		if got := ownCredential(value); got != want {
-			t.Errorf("%q is PiCloud's own: %v", value, got)
 		}
 	}
 }

@@ -93,22 +93,14 @@ func requestHeaders(r *http.Request) []wire.Header {
 	named := r.Header["Connection"]
 	for name, values := range r.Header {
 		lower := lowerCase(name)
-		if hopByHop(lower) || lower == "content-length" || strings.HasPrefix(lower, "x-picloud-") ||
+		if hopByHop(lower) || lower == "content-length" ||
 			len(named) > 0 && connectionNames(named, lower) {
 			continue
 		}
 		for _, v := range values {
-			switch lower {
-			case "authorization":
-				if ownCredential(v) {
-					continue
-				}
-			case "cookie":
-				if v = withoutSession(v); v == "" {
-					continue
-				}
+			if v, ok := cloud.WithoutCredentials(lower, v); ok {
+				hs = append(hs, wire.Header{Name: lower, Value: v})
 			}
-			hs = append(hs, wire.Header{Name: lower, Value: v})
 		}
 	}
 	if r.ContentLength > 0 {
