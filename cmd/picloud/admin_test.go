@@ -164,6 +164,9 @@ func TestAdmin_RotateKey(t *testing.T) {
 	if second == first || strings.Count(second, "\n") != strings.Count(first, "\n") {
 		t.Errorf("the key file was\n%s\nand is\n%s", first, second)
 	}
+	if status, answer := d.Do(http.MethodGet, "/api/v1/audit?action=rotate-key", ""); status != http.StatusOK || strings.Count(answer, `"via":"command"`) != 1 {
+		t.Errorf("the audit log: %d %s", status, answer)
+	}
 	tells("one")
 	set("two")
 	tells("two")

@@ -2,6 +2,7 @@ package caddycloud_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -94,10 +95,7 @@ func TestGuessing(t *testing.T) {
 		for i := range there {
 			for name, credential := range map[string]func(*http.Request){"a member of nothing": bearer(member.session), "a key bound to an app that its user has left": bearer(bound)} {
 				ask := func(app string) (int, string) {
-					names := map[string]string{}
-					for part, value := range shop.names {
-						names[part] = value
-					}
+					names := maps.Clone(shop.names)
 					names["{app}"] = app
 					path, err := fill(op.path, names)
 					if err != nil {

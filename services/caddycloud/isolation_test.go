@@ -389,6 +389,11 @@ func TestIsolation(t *testing.T) {
 					if got != http.StatusUnprocessableEntity || !strings.Contains(body, `"field":"beyond"`) {
 						t.Errorf("%s: %d %s, want to be let in", what, got, body)
 					}
+					if strings.HasPrefix(op.id, "get-") || strings.HasPrefix(op.id, "list-") {
+						if got, body, _ := s.asked(c.credential, op.method, path, ""); got != http.StatusOK {
+							t.Errorf("%s: %d %s, want %d", what, got, body, http.StatusOK)
+						}
+					}
 					continue
 				}
 				refused++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -78,7 +79,10 @@ func (o *Operator) RotateKey(ctx context.Context, key SecretKey, progress func(d
 	case key.credential:
 		return fmt.Errorf("%s is a copy that systemd made: name the file that it comes from with --secret-key-file", key.File)
 	case key.File != "":
-		return secrets.Rotate(byCommand(ctx, "rotate-key", ""), key.File, postgres.NewEnv(o.pool, nil), progress)
+		if err := secrets.Rotate(ctx, key.File, postgres.NewEnv(o.pool, nil), progress); err != nil {
+			return err
+		}
+		return postgres.NewInstance(o.pool).Record(ctx, command("rotate-key", ""), time.Now())
 	case key.Text != "":
 		return errors.New("the master key is in PICLOUD_SECRET_KEY, which no command can change: write it to a file of mode 0600, and name that with PICLOUD_SECRET_KEY_FILE or --secret-key-file instead")
 	default:
@@ -88,5 +92,10 @@ func (o *Operator) RotateKey(ctx context.Context, key SecretKey, progress func(d
 
 // byCommand is ctx for a change that is recorded as made on the machine itself.
 func byCommand(ctx context.Context, action, target string) context.Context {
-	return cloud.WithAudit(ctx, &cloud.AuditEntry{UserName: accounts.Operator.Name, Via: "command", Action: action, Target: target})
+	entry := command(action, target)
+	return cloud.WithAudit(ctx, &entry)
+}
+
+func command(action, target string) cloud.AuditEntry {
+	return cloud.AuditEntry{UserName: accounts.Operator.Name, Via: "command", Action: action, Target: target}
 }
