@@ -22,7 +22,7 @@ import (
 )
 
 // Version is what the worker's Ready frame must carry.
-const Version = 2
+const Version = 3
 
 // Type is the kind of a frame.
 type Type uint8

@@ -25,7 +25,7 @@ type Load struct {
 // Start opens an execution.
 type Start struct {
 	Program      uint32 // number of a Load frame
-	Handler      string // exported handler: "fetch"
+	Handler      string // exported handler: "fetch", "scheduled", "trigger" …
 	Wall         time.Duration
 	CPU          time.Duration
 	RequestBody  int64 // bytes that may be buffered
@@ -36,6 +36,9 @@ type Start struct {
 	App          string // slug
 	Script       string // name
 	Depth        int
+	EventID      string // of the event that this is an attempt for, or ""
+	Attempt      int    // 1 for the first; 0 without an event
+	Event        []byte // JSON object: the handler's first argument, unless that is a request
 	Method       string
 	URL          string // absolute
 	Headers      []Header
@@ -86,6 +89,7 @@ type End struct {
 	CPU       time.Duration
 	Peak      int64 // bytes of heap in use at the end; 0 unknown
 	Truncated bool  // the log limit was hit
+	NoRetry   bool  // the handler asked not to be run again for its event
 }
 
 // Append appends the encoding of l.
@@ -109,6 +113,9 @@ func (s Start) Append(b []byte) []byte {
 	}
 	b = appendStrings(b, s.ExecutionID, s.RequestID, s.App, s.Script)
 	b = binary.AppendVarint(b, int64(s.Depth))
+	b = appendStrings(b, s.EventID)
+	b = binary.AppendVarint(b, int64(s.Attempt))
+	b = appendBytes(b, s.Event)
 	b = appendStrings(b, s.Method, s.URL)
 	b = appendHeaders(b, s.Headers)
 	b = binary.AppendVarint(b, s.BodyLength)
@@ -127,7 +134,8 @@ func ParseStart(p []byte) (s Start, err error) {
 		Wall: time.Duration(d.int()), CPU: time.Duration(d.int()),
 		RequestBody: d.int(), ResponseBody: d.int(), Log: d.int(),
 		ExecutionID: d.string(), RequestID: d.string(), App: d.string(), Script: d.string(),
-		Depth: int(d.int()), Method: d.string(), URL: d.string(), Headers: d.headers(),
+		Depth: int(d.int()), EventID: d.string(), Attempt: int(d.int()), Event: d.bytes(),
+		Method: d.string(), URL: d.string(), Headers: d.headers(),
 		BodyLength: d.int(), Params: d.headers(),
 	}
 	switch d.byte() {
@@ -204,6 +212,9 @@ func (e End) Append(b []byte) []byte {
 	if e.Error != nil {
 		flags |= 2
 	}
+	if e.NoRetry {
+		flags |= 4
+	}
 	b = append(b, flags)
 	if e.Error != nil {
 		b = appendStrings(b, e.Error.Name, e.Error.Message, e.Error.Stack, e.Error.Code)
@@ -216,7 +227,7 @@ func ParseEnd(p []byte) (e End, err error) {
 	d := decoder{p: p}
 	e = End{Code: d.string(), CPU: time.Duration(d.int()), Peak: d.int()}
 	flags := d.byte()
-	e.Truncated = flags&1 != 0
+	e.Truncated, e.NoRetry = flags&1 != 0, flags&4 != 0
 	if flags&2 != 0 {
 		e.Error = &cloud.ScriptError{Name: d.string(), Message: d.string(), Stack: d.string(), Code: d.string()}
 	}

@@ -27,12 +27,17 @@ var kinds = []struct {
 		Headers: []Header{{"a", "b"}, {"a", ""}}, BodyLength: -1, Params: []Header{{"id", "ä\x00"}},
 		Principal: &Principal{"u", "Ada", ""},
 	}, parser(ParseStart)},
+	{"Start for an event", Start{
+		Handler: "trigger", Wall: time.Second, ExecutionID: "e", App: "shop", Script: "hello", Depth: 3,
+		EventID: "v", Attempt: 2, Event: []byte(`{"kind":"kv"}`), Principal: &Principal{"u", "Ada", "viewer"},
+	}, parser(ParseStart)},
 	{"Start for nobody", Start{Handler: "fetch"}, parser(ParseStart)},
 	{"HostCall", HostCall{math.MaxUint32, "kv.get", []byte(`["c","k"]`)}, parser(ParseHostCall)},
 	{"HostResult", HostResult{1, []byte("2"), "limit", "too much"}, parser(ParseHostResult)},
 	{"Log", Log{"warn", "text"}, parser(ParseLog)},
 	{"Response", Response{200, []Header{{"x", "y"}}, -1}, parser(ParseResponse)},
-	{"End", End{"script_threw", &cloud.ScriptError{Name: "E", Message: "m", Stack: "s", Code: "c"}, time.Second, 9, true}, parser(ParseEnd)},
+	{"End", End{"script_threw", &cloud.ScriptError{Name: "E", Message: "m", Stack: "s", Code: "c"}, time.Second, 9, true, false}, parser(ParseEnd)},
+	{"End for good", End{Code: "script_threw", NoRetry: true}, parser(ParseEnd)},
 	{"End without error", End{}, parser(ParseEnd)},
 }
 
@@ -89,7 +94,7 @@ func FuzzPayloads(f *testing.F) {
 	for i, k := range kinds {
 		f.Add(uint8(i), k.example.Append(nil))
 	}
-	f.Add(uint8(6), []byte{200, 255, 255, 255, 255, 15})
+	f.Add(uint8(7), []byte{200, 255, 255, 255, 255, 15})
 	f.Fuzz(func(t *testing.T, kind uint8, text []byte) {
 		k := kinds[int(kind)%len(kinds)]
 		first, err := k.parse(text)

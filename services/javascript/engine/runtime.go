@@ -34,7 +34,9 @@ type Runtime struct {
 	x         *Execution // the one that runs
 	incoming  *incoming
 	answer    answer
-	waiting   int // promises given to waitUntil that are not settled
+	waiting   int      // promises given to waitUntil that are not settled
+	late      *failure // the first of them to be rejected, when that fails the execution
+	noRetry   bool
 	calls     map[uint32]pending
 	lastCall  uint32
 	timers    timers
@@ -106,7 +108,7 @@ func (r *Runtime) Run(x *Execution, env *Env) (end wire.End) {
 		// but an interrupt may be left behind in the realm.
 		r.dead = true
 	}
-	end = wire.End{CPU: x.CPU(), Truncated: r.truncated}
+	end = wire.End{CPU: x.CPU(), Truncated: r.truncated, NoRetry: r.noRetry}
 	if f != nil {
 		end.Code, end.Error = string(f.code), f.err
 	}
@@ -147,7 +149,7 @@ func (r *Runtime) recovered(v any) *failure {
 
 func (r *Runtime) reset() {
 	r.x, r.incoming, r.waiting, r.logged, r.truncated, r.canceled = nil, nil, 0, 0, false, false
-	r.awaited = nil
+	r.awaited, r.late, r.noRetry = nil, nil, false
 	r.answer = answer{}
 	r.aborts = nil
 	clear(r.calls)
@@ -158,8 +160,7 @@ func (r *Runtime) reset() {
 	r.console.reset()
 }
 
-// execute evaluates the program if need be, calls the handler, answers, and
-// waits for what goes on after the answer.
+// execute evaluates the program if need be and runs the handler.
 func (r *Runtime) execute(env *Env) error {
 	s := &r.x.start
 	if s.BodyLength != 0 {
@@ -175,32 +176,11 @@ func (r *Runtime) execute(env *Env) error {
 	if err != nil {
 		return err
 	}
-	result, err := handler(this, r.incomingRequest(s), r.environment(env), r.context())
-	if err != nil {
-		return err
+	if s.Handler == "fetch" {
+		return r.fetch(handler, this, env)
 	}
-	result, err = r.await(result, neverAnswers)
-	if err != nil {
-		return err
-	}
-	if err := r.respond(result); err != nil {
-		return err
-	}
-	if err := r.loop(func() bool { return r.answer.done && r.waiting == 0 }, nil); err != nil {
-		return err
-	}
-	switch {
-	case r.answer.failed != nil:
-		return r.answer.failed
-	case !r.answer.done:
-		return &failure{cloud.CodeScriptThrew, &cloud.ScriptError{
-			Name: "Error", Message: "the response's stream never ends: nothing is pending that could close it",
-		}}
-	}
-	return nil
+	return r.deliver(handler, this, env)
 }
-
-var neverAnswers = invalidResponse("the handler's promise can never settle: nothing is pending that could settle it")
 
 // load evaluates the program and keeps its exports.
 func (r *Runtime) load() error {
@@ -229,27 +209,6 @@ func (r *Runtime) load() error {
 	return nil
 }
 
-// handler finds the exported handler and the object that it is called on.
-func (r *Runtime) handler(name string) (goja.Callable, goja.Value, error) {
-	exported := r.exports.Get("default")
-	if f, ok := goja.AssertFunction(exported); ok && name == "fetch" {
-		return f, goja.Undefined(), nil
-	}
-	obj, ok := exported.(*goja.Object)
-	if !ok {
-		return nil, nil, r.noHandler("the script has no default export; write export default { " + name + "(request, env, ctx) { … } }")
-	}
-	f, ok := goja.AssertFunction(obj.Get(name))
-	if !ok {
-		return nil, nil, r.noHandler("the script's default export has no method " + name)
-	}
-	return f, obj, nil
-}
-
-func (r *Runtime) noHandler(message string) error {
-	return &failure{cloud.CodeScriptThrew, &cloud.ScriptError{Name: "TypeError", Message: message}}
-}
-
 // context is the third argument of a handler.
 func (r *Runtime) context() *goja.Object {
 	c := r.classes.context
@@ -275,6 +234,13 @@ func (r *Runtime) context() *goja.Object {
 		text("app", func(s *wire.Start) any { return s.App })
 		text("script", func(s *wire.Start) any { return s.Script })
 		text("depth", func(s *wire.Start) any { return s.Depth })
+		text("attempt", func(s *wire.Start) any { return max(1, s.Attempt) })
+		property(c, "eventId", func(x *executionContext) goja.Value {
+			if id := x.x.start.EventID; id != "" {
+				return r.vm.ToValue(id)
+			}
+			return goja.Null()
+		}, nil)
 		property(c, "params", func(x *executionContext) goja.Value {
 			if x.params == nil {
 				x.params = r.vm.NewObject()
@@ -322,10 +288,21 @@ type executionContext struct {
 }
 
 func (r *Runtime) waitUntil(v goja.Value) {
-	p := r.promise(v)
+	p, x := r.promise(v), r.x
 	r.waiting++
-	r.then(p, func(goja.Value) { r.waiting-- }, func(reason goja.Value) {
+	r.then(p, func(goja.Value) {
+		if r.x == x {
+			r.waiting--
+		}
+	}, func(reason goja.Value) {
+		if r.x != x {
+			return // an execution later
+		}
 		r.waiting--
+		if x.start.Handler != "fetch" && r.late == nil {
+			r.late = r.thrown(reason, nil)
+			return
+		}
 		r.log("error", "Uncaught (in waitUntil) "+r.inspectError(reason))
 	})
 }
