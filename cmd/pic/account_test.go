@@ -1,11 +1,7 @@
 package main
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
-// TestAccounts_Commands says which requests a command makes and what it prints.
 func TestAccounts_Commands(t *testing.T) {
 	t.Parallel()
 	const (
@@ -13,18 +9,7 @@ func TestAccounts_Commands(t *testing.T) {
 		keys  = `200 {"items":[` + key + `,{"id":"k2","name":"twin"},{"id":"k3","name":"twin"}]}`
 		grace = `{"id":"u2","name":"grace","role":"member","active":true,"access":"one_time"}`
 	)
-	for _, test := range []struct {
-		rule    string
-		answers map[string][]string
-		env     map[string]string
-		input   string
-		args    string // split at blanks
-		code    int
-		asked   []string
-		out     string   // all of standard output, if there is any
-		outHas  []string // or parts of it
-		errsHas []string
-	}{
+	runCommands(t, []commandTest{
 		{
 			rule:    "passwd asks for the password there is",
 			answers: map[string][]string{"GET /me": {isAda}, "PUT /me/password": {"204"}},
@@ -206,7 +191,7 @@ func TestAccounts_Commands(t *testing.T) {
 			answers: map[string][]string{"GET /users/grace": {`200 ` + grace}},
 			input:   "ada\n", args: "users rm grace", code: exitFailure,
 			asked:   []string{"GET /users/grace as pis_x"},
-			errsHas: []string{"that was not grace: nothing was deleted"},
+			errsHas: []string{"that was not grace: nothing was done"},
 		},
 		{
 			rule:    "members set",
@@ -245,22 +230,5 @@ func TestAccounts_Commands(t *testing.T) {
 			out:     "WHEN  WHO  BY  FROM  ACTION  APP  WHAT\n",
 		},
 		{rule: "audit has a bound", args: "audit --limit 1001", code: exitUsage, errsHas: []string{"--limit 1001 is not between 1 and 1000"}},
-	} {
-		t.Run(test.rule, func(t *testing.T) {
-			t.Parallel()
-			f := newFakeServer(t, test.answers)
-			c := testCLI(t, test.env)
-			keep(t, c, f.url, "pis_x")
-			code, out, errs := pic(t, c, test.input, strings.Fields(test.args)...)
-			if code != test.code {
-				t.Errorf("pic %s ended with %d, want %d: %s", test.args, code, test.code, errs)
-			}
-			f.wasAsked(t, test.asked...)
-			if test.outHas == nil && out != test.out {
-				t.Errorf("standard output is\n%s\nwant\n%s", out, test.out)
-			}
-			has(t, "standard output", out, test.outHas...)
-			has(t, "standard error", errs, test.errsHas...)
-		})
-	}
+	})
 }

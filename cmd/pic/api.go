@@ -129,6 +129,8 @@ type route struct {
 	URL    string `json:"url"`
 }
 
+func (r route) async() bool { return r.Mode == string(cloud.Async) }
+
 type routeMatch struct {
 	Route  route             `json:"route"`
 	Script string            `json:"script"`
@@ -141,6 +143,7 @@ type newRoute struct {
 	Method string `json:"method,omitempty"`
 	Host   string `json:"host,omitempty"`
 	Path   string `json:"path"`
+	Mode   string `json:"mode,omitempty"`
 }
 
 type deployment struct {
@@ -168,6 +171,8 @@ type execution struct {
 	Script     string             `json:"script"`
 	Version    int                `json:"version"`
 	Trigger    string             `json:"trigger"`
+	Attempt    int                `json:"attempt"`
+	Depth      int                `json:"depth"`
 	Method     string             `json:"method"`
 	Path       string             `json:"path"`
 	Status     int                `json:"status"`
@@ -181,6 +186,69 @@ type execution struct {
 
 // failed follows cloud.ExecutionFilter.
 func (e execution) failed() bool { return e.Code != "" || e.Status >= 500 }
+
+// eventState is what became of an event, or of a request that was answered at
+// once.
+type eventState struct {
+	ID         string      `json:"id"`
+	App        string      `json:"app"`
+	Status     string      `json:"status"` // as in cloud.EventState; of a request that was answered also "failed"
+	Attempts   int         `json:"attempts"`
+	NextAt     *time.Time  `json:"next_at"`
+	Executions []execution `json:"executions"`
+	DeadLetter string      `json:"dead_letter"` // "" if there is none
+}
+
+type trigger struct {
+	ID     string          `json:"id"`
+	Script string          `json:"script"`
+	Kind   cloud.EventKind `json:"kind"`
+	cloud.TriggerFilter
+	Enabled   bool        `json:"enabled"`
+	Retry     retryPolicy `json:"retry"`
+	User      string      `json:"user"` // "" if the user is gone
+	NextAt    *time.Time  `json:"next_at"`
+	CreatedAt time.Time   `json:"created_at"`
+	UpdatedAt time.Time   `json:"updated_at"`
+}
+
+// newTrigger is a trigger as it is asked for.
+type newTrigger struct {
+	Script string `json:"script"`
+	Kind   string `json:"kind"`
+	cloud.TriggerFilter
+	Retry   retryPolicy `json:"retry,omitzero"`
+	Enabled bool        `json:"enabled"`
+}
+
+// retryPolicy is what happens after a failed attempt; asked for, what is zero
+// is left to the server.
+type retryPolicy struct {
+	Attempts int           `json:"attempts,omitempty"`
+	Backoff  cloud.Backoff `json:"backoff,omitempty"`
+	BaseMS   int64         `json:"base_ms,omitempty"`
+	CapMS    int64         `json:"cap_ms,omitempty"`
+}
+
+type deadLetter struct {
+	ID         string             `json:"id"`
+	EventID    string             `json:"event_id"`
+	Kind       cloud.EventKind    `json:"kind"`
+	Op         string             `json:"op"`
+	TriggerID  string             `json:"trigger_id"` // "" for an async route
+	Script     string             `json:"script"`
+	Reason     cloud.Code         `json:"reason"`
+	Attempts   int                `json:"attempts"`
+	At         time.Time          `json:"at"`
+	DiedAt     time.Time          `json:"died_at"`
+	Resolution cloud.Resolution   `json:"resolution"` // "" while it waits
+	Note       string             `json:"note"`
+	ResolvedAt *time.Time         `json:"resolved_at"`
+	ResolvedBy string             `json:"resolved_by"`
+	Depth      int                `json:"depth"`
+	Payload    json.RawMessage    `json:"payload"`
+	LastError  *cloud.ScriptError `json:"last_error"`
+}
 
 type entry struct {
 	Key       string          `json:"key"`

@@ -21,6 +21,15 @@ func first(f cobra.CompletionFunc) cobra.CompletionFunc {
 	}
 }
 
+// completeOneOf completes the flag name, which exists, by values.
+func completeOneOf[T ~string](cmd *cobra.Command, name string, values ...T) {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = string(v)
+	}
+	complete(cmd, name, cobra.FixedCompletions(texts, cobra.ShellCompDirectiveNoFileComp))
+}
+
 func (c *cli) completeApps(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 	return names(cmd, c, api("apps"), start, func(a app) string { return a.Slug })
 }

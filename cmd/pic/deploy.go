@@ -64,12 +64,15 @@ says where.`,
 type deployOptions struct {
 	name   string
 	paths  []string
+	mode   string
 	routes []newRoute
 }
 
 func (o *deployOptions) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.name, "name", "", "`NAME` of the script, if there is just one")
 	cmd.Flags().StringArrayVar(&o.paths, "route", nil, "`METHOD:PATH` that leads to the script; may be repeated")
+	cmd.Flags().StringVar(&o.mode, "mode", "", modeUsage)
+	completeOneOf(cmd, "mode", cloud.Sync, cloud.Async)
 }
 
 func (o *deployOptions) parse() error {
@@ -78,12 +81,16 @@ func (o *deployOptions) parse() error {
 			return usagef("--name %s", publicMessage(err))
 		}
 	}
+	if o.mode != "" && len(o.paths) == 0 {
+		return usagef("--mode is for the routes that --route gives: there is none")
+	}
 	o.routes = nil
 	for _, p := range o.paths {
 		r, err := parseRoute(p)
 		if err != nil {
 			return err
 		}
+		r.Mode = o.mode
 		o.routes = append(o.routes, r)
 	}
 	return nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -132,7 +130,7 @@ list and the shell's history.
 			return nil
 		}
 	}
-	cmd.Flags().StringVar(&file, "file", "", "set what `FILE` holds, in lines NAME=VALUE")
+	cmd.Flags().StringVar(&file, "file", "", "set what `FILE` holds, in lines NAME=VALUE; - for standard input")
 	return cmd
 }
 
@@ -151,9 +149,9 @@ func (c *cli) readValue(ctx context.Context, kind envKind, name string) (string,
 	case typing:
 		return c.ask(ctx, prompt)
 	}
-	b, err := io.ReadAll(c.in)
+	b, err := c.readInput("-", "the value")
 	if err != nil {
-		return "", fmt.Errorf("cannot read the value: %w", err)
+		return "", err
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }
@@ -173,9 +171,9 @@ func (c *cli) setEnv(ctx context.Context, cl *client, kind envKind, name, value 
 }
 
 func (c *cli) setFile(ctx context.Context, cl *client, kind envKind, file string) error {
-	b, err := os.ReadFile(file)
+	b, err := c.readInput(file, "the values")
 	if err != nil {
-		return fmt.Errorf("cannot read the values: %w", err)
+		return err
 	}
 	entries, err := parseEnvFile(string(b))
 	if err != nil {

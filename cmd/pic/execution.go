@@ -22,8 +22,8 @@ func printExecution(w io.Writer, s styles, e execution) {
 		path = "/" + rest + " by id"
 	}
 	what := strings.TrimSpace(e.Method + " " + path)
-	if what == "" {
-		what = e.Trigger
+	if e.Trigger != "http" {
+		what = strings.TrimSpace(what + " " + e.Trigger)
 	}
 	status := "-"
 	if e.Status != 0 {
@@ -39,7 +39,7 @@ func printExecution(w io.Writer, s styles, e execution) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  %s  %s\n",
-		s.dim(when(e.StartedAt)), s.bold(fmt.Sprintf("%s v%d", plain(e.Script), e.Version)), plain(what), status, duration(e.DurationMS))
+		s.dim(when(e.StartedAt)), s.bold(fmt.Sprintf("%s v%d", plain(e.Script), e.Version)), plain(what), status, duration(e.DurationMS)+s.dim(repeated(e)))
 	for _, line := range e.Lines {
 		level := fmt.Sprintf("%-5s", line.Level)
 		switch line.Level {
@@ -59,6 +59,19 @@ func printExecution(w io.Writer, s styles, e execution) {
 		b.WriteString(thrown(s, e.Error))
 	}
 	_, _ = io.WriteString(w, b.String())
+}
+
+// repeated says which attempt an execution is, and how many events led to it,
+// where that is more than usual.
+func repeated(e execution) string {
+	text := ""
+	if e.Attempt > 1 {
+		text += fmt.Sprintf("  attempt %d", e.Attempt)
+	}
+	if e.Depth > 0 {
+		text += fmt.Sprintf("  depth %d", e.Depth)
+	}
+	return text
 }
 
 // thrown is what a script threw and where.

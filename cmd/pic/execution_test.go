@@ -38,8 +38,18 @@ func TestPrintExecution(t *testing.T) {
 		},
 		{
 			"what no request started",
-			execution{Script: "tick", Version: 1, Trigger: "cron", StartedAt: at, DurationMS: 15},
+			execution{Script: "tick", Version: 1, Trigger: "cron", Attempt: 1, StartedAt: at, DurationMS: 15},
 			"2026-01-31 12:00:00  tick v1  cron  -  15ms\n",
+		},
+		{
+			"another attempt for an event that another event caused",
+			execution{Script: "tick", Version: 1, Trigger: "kv", Attempt: 2, Depth: 1, StartedAt: at, DurationMS: 15},
+			"2026-01-31 12:00:00  tick v1  kv  -  15ms  attempt 2  depth 1\n",
+		},
+		{
+			"a request that nobody waits for",
+			execution{Script: "hello", Version: 1, Trigger: "async", Attempt: 1, Method: "POST", Path: "/hello", Status: 200, StartedAt: at, DurationMS: 15},
+			"2026-01-31 12:00:00  hello v1  POST /hello async  200  15ms\n",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -70,6 +70,44 @@ func (f *fakeServer) wasAsked(t *testing.T, want ...string) {
 	}
 }
 
+// commandTest says which requests a command makes and what it prints.
+type commandTest struct {
+	rule    string
+	answers map[string][]string // of the fakeServer
+	env     map[string]string
+	input   string
+	args    string // split at blanks
+	code    int
+	asked   []string
+	out     string   // all of standard output, if there is any
+	outHas  []string // or parts of it
+	errsHas []string
+}
+
+// runCommands runs each command against a server of its own, with the session
+// pis_x.
+func runCommands(t *testing.T, tests []commandTest) {
+	t.Helper()
+	for _, test := range tests {
+		t.Run(test.rule, func(t *testing.T) {
+			t.Parallel()
+			f := newFakeServer(t, test.answers)
+			c := testCLI(t, test.env)
+			keep(t, c, f.url, "pis_x")
+			code, out, errs := pic(t, c, test.input, strings.Fields(test.args)...)
+			if code != test.code {
+				t.Errorf("pic %s ended with %d, want %d: %s", test.args, code, test.code, errs)
+			}
+			f.wasAsked(t, test.asked...)
+			if test.outHas == nil && out != test.out {
+				t.Errorf("standard output is\n%s\nwant\n%s", out, test.out)
+			}
+			has(t, "standard output", out, test.outHas...)
+			has(t, "standard error", errs, test.errsHas...)
+		})
+	}
+}
+
 // pic runs a command line on c's machine, with input as its standard input.
 func pic(t *testing.T, c *cli, input string, args ...string) (code int, out, errs string) {
 	t.Helper()

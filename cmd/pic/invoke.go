@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -87,15 +86,9 @@ more makes the exit code 1.`,
 
 // readData is the body that --data names.
 func (c *cli) readData(data string) ([]byte, error) {
-	if data == "-" {
-		return io.ReadAll(c.in)
-	}
-	if file, ok := strings.CutPrefix(data, "@"); ok {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the body: %w", err)
-		}
-		return b, nil
+	file, named := strings.CutPrefix(data, "@")
+	if named || data == "-" {
+		return c.readInput(file, "the body")
 	}
 	return []byte(data), nil
 }

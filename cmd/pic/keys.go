@@ -70,7 +70,7 @@ that app alone; PICLOUD_APP does not bind it.`,
 	}
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "a `SCOPE` of the key; may be repeated, or several with commas")
 	cmd.Flags().StringVar(&expires, "expires", "", "`WHEN` it ends: in 12h or 90d, or at a time such as 2026-12-31T00:00:00Z (default: never)")
-	complete(cmd, "scope", cobra.FixedCompletions(scopeNames(), cobra.ShellCompDirectiveNoFileComp))
+	completeOneOf(cmd, "scope", scopeNames()...)
 	return cmd
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -148,12 +147,7 @@ func (c *cli) kvGet() *cobra.Command {
 					_, _ = io.WriteString(w, text)
 					return
 				}
-				var b bytes.Buffer
-				if json.Indent(&b, e.Value, "", "  ") != nil {
-					b.Reset()
-					b.Write(e.Value)
-				}
-				printText(w, b.String())
+				printText(w, indented(e.Value))
 			})
 			return nil
 		}),
@@ -191,9 +185,9 @@ func (c *cli) kvSet() *cobra.Command {
 			}
 			value := []byte(args[2])
 			if args[2] == "-" {
-				b, err := io.ReadAll(c.in)
+				b, err := c.readInput("-", "the value")
 				if err != nil {
-					return fmt.Errorf("cannot read the value: %w", err)
+					return err
 				}
 				value = b
 			}

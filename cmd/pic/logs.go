@@ -26,8 +26,9 @@ func (c *cli) logs() *cobra.Command {
 		Use:   "logs [SCRIPT]",
 		Short: "Show what ran, what it printed and how it failed",
 		Long: `logs shows the executions of the app, or of one of its scripts, oldest first:
-when, which version, the request, the status and how long it took, then what the
-script printed, then the error it ended with.`,
+when, which version, the request or the kind of event, the status and how long it
+took, which attempt it was if not the first, and how many events led to it; then
+what the script printed, then the error it ended with.`,
 		Example: `  pic logs -f guestbook
   pic logs --failed --since 1h`,
 		Args:              args(0, 1),
@@ -54,7 +55,7 @@ script printed, then the error it ended with.`,
 				}
 				return err
 			}
-			return present(cmd.Context(), c, cl, "GET", c.executions(q), nil, func(w io.Writer, found list[execution]) {
+			return present(cmd.Context(), c, cl, "GET", c.executionsPath(q), nil, func(w io.Writer, found list[execution]) {
 				s := c.styles(w)
 				for _, e := range slices.Backward(found.Items) {
 					printExecution(w, s, e)
@@ -79,8 +80,8 @@ type logQuery struct {
 	fresh  bool // when following: nothing of the past
 }
 
-// executions is the path that lists what q selects.
-func (c *cli) executions(q logQuery) string {
+// executionsPath is the path that lists what q selects.
+func (c *cli) executionsPath(q logQuery) string {
 	query := url.Values{"limit": {strconv.Itoa(q.limit)}}
 	if q.script != "" {
 		query.Set("script", q.script)
@@ -216,7 +217,7 @@ func (h *heard) Read(p []byte) (int, error) {
 
 // past prints what ran before the first connection, or since the one before.
 func (t *tail) past(ctx context.Context) error {
-	past, _, err := fetch[list[json.RawMessage]](ctx, t.cl, "GET", t.c.executions(t.q), nil)
+	past, _, err := fetch[list[json.RawMessage]](ctx, t.cl, "GET", t.c.executionsPath(t.q), nil)
 	if err != nil {
 		return err
 	}

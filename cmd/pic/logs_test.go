@@ -60,6 +60,10 @@ type served struct{ http.Handler }
 
 func (s served) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
+	r = r.Clone(r.Context())
+	if r.Body == nil {
+		r.Body = http.NoBody // as servers have it
+	}
 	s.ServeHTTP(w, r)
 	return w.Result(), nil
 }

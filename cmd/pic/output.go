@@ -25,16 +25,18 @@ func (c *cli) show(raw json.RawMessage, table func(w io.Writer)) {
 
 // writeJSON prints a JSON text indented, or nothing if there is none.
 func (c *cli) writeJSON(w io.Writer, raw json.RawMessage) {
-	if len(raw) == 0 {
-		return
+	if len(raw) > 0 {
+		_, _ = io.WriteString(w, indented(raw)+"\n")
 	}
+}
+
+// indented is a JSON text spread over lines; what is no JSON stays as it is.
+func indented(raw json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Indent(&b, bytes.TrimSpace(raw), "", "  ") != nil {
-		b.Reset()
-		b.Write(raw)
+		return string(raw)
 	}
-	b.WriteByte('\n')
-	_, _ = w.Write(b.Bytes())
+	return b.String()
 }
 
 // done tells people what was changed; programs read the exit code.

@@ -95,8 +95,8 @@ func (c *cli) choosePassword(ctx context.Context, prompt string, use func(passwo
 	}
 }
 
-// confirm fails unless the name of what is about to be lost is typed; what says
-// which kind of name that is.
+// confirm fails unless the name of what is about to be changed for good is typed;
+// what says which kind of name that is.
 func (c *cli) confirm(ctx context.Context, what, name string) error {
 	fmt.Fprintf(c.err, "Type its %s to go on: ", what)
 	typed, err := awaited(ctx, c.readLine)
@@ -104,7 +104,7 @@ func (c *cli) confirm(ctx context.Context, what, name string) error {
 		return err
 	}
 	if strings.TrimSpace(typed) != name {
-		return fmt.Errorf("that was not %s: nothing was deleted", name)
+		return fmt.Errorf("that was not %s: nothing was done", name)
 	}
 	return nil
 }
@@ -120,6 +120,20 @@ func (c *cli) readLine() (string, error) {
 		return "", fmt.Errorf("cannot read standard input: %w", err)
 	}
 	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// readInput is what a file holds, or for - standard input; what names it in
+// errors.
+func (c *cli) readInput(file, what string) ([]byte, error) {
+	read := func() ([]byte, error) { return os.ReadFile(file) }
+	if file == "-" {
+		read = func() ([]byte, error) { return io.ReadAll(c.in) }
+	}
+	b, err := read()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %w", what, err)
+	}
+	return b, nil
 }
 
 // awaited is what read returns, unless ctx ends before: an interrupted read of a

@@ -112,7 +112,7 @@ above (another data folder: PICLOUD_DATA).`,
 	flags.StringVarP(&c.output, "output", "o", "table", "`FORMAT`: table for people, json for programs")
 	flags.StringVar(&c.app, "app", app, "`SLUG` of the app to work in (PICLOUD_APP)")
 	flags.Lookup("app").DefValue = defaultApp
-	complete(root, "output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	completeOneOf(root, "output", "table", "json")
 	complete(root, "app", c.completeApps)
 
 	root.AddCommand(
@@ -120,8 +120,8 @@ above (another data folder: PICLOUD_DATA).`,
 		c.passwd(), c.totp(), c.sessions(), c.keys(),
 		c.users(), c.members(), c.audit(),
 		c.apps(), c.deploy(), c.dev(),
-		c.scripts(), c.routes(), c.invoke(), c.logs(), c.kv(),
-		c.vars(), c.secrets(),
+		c.scripts(), c.routes(), c.invoke(), c.logs(), c.executions(), c.kv(),
+		c.triggers(), c.deadLetters(), c.vars(), c.secrets(),
 		c.types(), c.version(),
 	)
 	root.InitDefaultCompletionCmd()

@@ -20,7 +20,11 @@ func (c *cli) routes() *cobra.Command {
 		Long: `A route leads requests to a script. It is written METHOD:PATH, where METHOD: may
 be left out for every method, and PATH is exact (/greet), has parameters that
 are one segment each (/users/:id), or ends in /* for all that lies below
-(/files/*).`,
+(/files/*).
+
+A request to a route of the mode async is answered at once with 202 and an
+execution_id; the script runs afterwards, again if it fails. What became of it
+shows pic executions show.`,
 	}, c.routesList(), c.routesAdd(), c.routesRemove(), c.routesMatch())
 }
 
@@ -51,20 +55,21 @@ func (c *cli) routesList() *cobra.Command {
 		Short: "List the app's routes",
 		Args:  args(0, 0),
 		RunE: c.withClient(func(cmd *cobra.Command, cl *client, _ []string) error {
-			return presentList(cmd.Context(), c, cl, api("apps", c.app, "routes"), []string{"METHOD", "HOST", "PATH", "SCRIPT", "ID"}, func(r route) []string {
-				return []string{r.Method, cmp.Or(r.Host, "any"), r.Path, r.Script, r.ID}
+			return presentList(cmd.Context(), c, cl, api("apps", c.app, "routes"), []string{"METHOD", "HOST", "PATH", "SCRIPT", "MODE", "ID"}, func(r route) []string {
+				return []string{r.Method, cmp.Or(r.Host, "any"), r.Path, r.Script, r.Mode, r.ID}
 			})
 		}),
 	}
 }
 
 func (c *cli) routesAdd() *cobra.Command {
-	var script, host string
+	var script, host, mode string
 	cmd := &cobra.Command{
-		Use:     "add --script NAME METHOD:PATH...",
-		Short:   "Lead requests to a script",
-		Example: "  pic routes add --script users GET:/users/:id POST:/users",
-		Args:    args(1, -1),
+		Use:   "add --script NAME METHOD:PATH...",
+		Short: "Lead requests to a script",
+		Example: `  pic routes add --script users GET:/users/:id POST:/users
+  pic routes add --script orders --mode async POST:/orders`,
+		Args: args(1, -1),
 		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {
 			if script == "" {
 				return usagef("--script is missing: say which script the route leads to")
@@ -75,12 +80,16 @@ func (c *cli) routesAdd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				r.Script, r.Host = script, host
+				r.Script, r.Host, r.Mode = script, host, mode
 				wanted[i] = r
 			}
 			for _, in := range wanted {
 				err := present(cmd.Context(), c, cl, "POST", api("apps", c.app, "routes"), in, func(w io.Writer, r route) {
-					fmt.Fprintf(w, "%s %s leads to %s: %s\n", r.Method, plain(r.Path), plain(r.Script), plain(r.URL))
+					how := "leads"
+					if r.async() {
+						how = "leads asynchronously"
+					}
+					fmt.Fprintf(w, "%s %s %s to %s: %s\n", r.Method, plain(r.Path), how, plain(r.Script), plain(r.URL))
 				})
 				if err != nil {
 					return err
@@ -91,9 +100,13 @@ func (c *cli) routesAdd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&script, "script", "", "`NAME` of the script that answers")
 	cmd.Flags().StringVar(&host, "host", "", "only on this `HOST`, or *.HOST; default any host of the app")
+	cmd.Flags().StringVar(&mode, "mode", "", modeUsage)
 	complete(cmd, "script", c.completeScripts)
+	completeOneOf(cmd, "mode", cloud.Sync, cloud.Async)
 	return cmd
 }
+
+const modeUsage = "`MODE` of the routes: sync or async (default sync)"
 
 func (c *cli) routesRemove() *cobra.Command {
 	return &cobra.Command{
@@ -159,6 +172,9 @@ func (c *cli) routesMatch() *cobra.Command {
 				rows := [][]string{{"Script", match.Script}, {"Route", match.Route.Method + " " + match.Route.Path}}
 				if match.Route.Host != "" {
 					rows = append(rows, []string{"Host", match.Route.Host})
+				}
+				if match.Route.async() {
+					rows = append(rows, []string{"Mode", match.Route.Mode})
 				}
 				for _, name := range sortedKeys(match.Params) {
 					rows = append(rows, []string{":" + name, match.Params[name]})

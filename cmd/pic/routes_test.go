@@ -26,6 +26,28 @@ func TestParseRoute(t *testing.T) {
 	}
 }
 
+func TestRoutes_Commands(t *testing.T) {
+	t.Parallel()
+	const added = `{"id":"r1","script":"orders","method":"POST","path":"/orders","mode":"async","url":"http://pi/orders"}`
+	runCommands(t, []commandTest{
+		{
+			rule:    "add --mode async",
+			answers: map[string][]string{"POST /apps/default/routes": {"201 " + added}},
+			args:    "routes add --script orders --mode async POST:/orders",
+			asked:   []string{`POST /apps/default/routes {"script":"orders","method":"POST","path":"/orders","mode":"async"} as pis_x`},
+			out:     "POST /orders leads asynchronously to orders: http://pi/orders\n",
+		},
+		{
+			rule:    "ls tells the mode",
+			answers: map[string][]string{"GET /apps/default/routes": {`200 {"items":[` + added + `]}`}},
+			args:    "routes ls",
+			asked:   []string{"GET /apps/default/routes as pis_x"},
+			out:     "METHOD  HOST  PATH     SCRIPT  MODE   ID\nPOST    any   /orders  orders  async  r1\n",
+		},
+		{rule: "deploy --mode is for routes", args: "deploy --mode async nothing.ts", code: exitUsage, errsHas: []string{"--mode is for the routes that --route gives: there is none"}},
+	})
+}
+
 func TestFindRoute(t *testing.T) {
 	t.Parallel()
 	c := testCLI(t, nil)

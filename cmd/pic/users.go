@@ -19,7 +19,7 @@ everything and is the only one who makes owners.`,
 	}, c.usersList(), c.usersCreate(), c.usersChange(), c.usersActive("deactivate", false), c.usersActive("activate", true), c.usersReset(), c.usersRemove())
 }
 
-var instanceRoles = []string{string(cloud.Member), string(cloud.Admin), string(cloud.Owner)}
+var instanceRoles = []cloud.InstanceRole{cloud.Member, cloud.Admin, cloud.Owner}
 
 func (c *cli) completeUsers(cmd *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
 	return names(cmd, c, api("users"), start, func(u user) string { return u.Name })
@@ -97,7 +97,7 @@ password, which must be replaced at the first log-in, or the link of an invitati
 	}
 	cmd.Flags().StringVar(&in.Role, "role", "", "`ROLE` on the instance: member, admin or owner (default: member)")
 	cmd.Flags().BoolVar(&in.Invite, "invite", false, inviteUsage)
-	complete(cmd, "role", cobra.FixedCompletions(instanceRoles, cobra.ShellCompDirectiveNoFileComp))
+	completeOneOf(cmd, "role", instanceRoles...)
 	return cmd
 }
 
@@ -123,7 +123,7 @@ func (c *cli) usersChange() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&in.Role, "role", "", "new `ROLE`: member, admin or owner")
 	cmd.Flags().StringVar(&in.Name, "rename", "", "new `NAME`")
-	complete(cmd, "role", cobra.FixedCompletions(instanceRoles, cobra.ShellCompDirectiveNoFileComp))
+	completeOneOf(cmd, "role", instanceRoles...)
 	return cmd
 }
 
