@@ -16,16 +16,16 @@ func (a *admin) rotateKey() *cobra.Command {
 		Use:   "rotate-key",
 		Short: "Replace the master key that secrets are sealed with",
 		Long: `rotate-key makes a new master key, puts it in front of the old one in the key
-file, seals everything in the database with it, and takes the old one out of the
-file. Servers that were given the file by its path go on working meanwhile and
+file, and seals everything in the database with it. The key before stays in the
+file until the next rotation; older ones go. Servers that were given the file by its path go on working meanwhile and
 take the new key over by themselves. Run it again if it was interrupted: it goes
 on where it was.
 
 A server that got the key by another way (a systemd credential, which is a copy,
-or PICLOUD_SECRET_KEY) does not see the new one: stop it before, start it after.
+or PICLOUD_SECRET_KEY) does not see the new one: start it anew afterwards.
 
-Copy the key file to your backup afterwards. A backup of the database made before
-needs the old key.`,
+Copy the key file to your backup afterwards. Older backups of the
+database need older keys.`,
 		Example: "  picloud admin rotate-key\n  picloud admin rotate-key --secret-key-file /var/lib/picloud/secret-key",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

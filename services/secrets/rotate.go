@@ -15,7 +15,8 @@ import (
 // Rotate gives the instance a new master key while it goes on working: it puts a
 // new key in front of those in the key file at path, seals everything in vault
 // with it, and takes the keys out of the file that nothing is sealed with any
-// more. Called again after it was interrupted, it goes on where it was, with the
+// more, but for the one before the new one: a server that was given a copy of it
+// when it started seals with it until it starts again. Called again after it was interrupted, it goes on where it was, with the
 // same key. progress, if not nil, is told how many values were sealed so far.
 //
 // It fails before any change if something is sealed with a key that is not in
@@ -55,13 +56,13 @@ func Rotate(ctx context.Context, path string, vault Vault, progress func(done in
 	if ids, err = vault.KeyIDs(ctx); err != nil {
 		return err
 	}
-	current = f.keys()[0].id
-	trimmed := f.without(func(key *masterKey) bool { return key.id != current && !slices.Contains(ids, key.id) })
+	kept := f.keys()[:min(2, len(f.keys()))]
+	trimmed := f.without(func(key *masterKey) bool { return !slices.Contains(kept, key) && !slices.Contains(ids, key.id) })
 	if err := replaceKeyFile(path, trimmed, info); err != nil {
 		return err
 	}
 	// A process that had not seen the new key in time may have used an old one
-	// until now. From here on it cannot have, and the old ones are still at hand.
+	// until now.
 	return r.run(ctx)
 }
 

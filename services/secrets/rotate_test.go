@@ -71,8 +71,8 @@ func TestRotate(t *testing.T) {
 		t.Errorf("told of %v", steps)
 	}
 	after := keysIn(t, path)
-	if len(after) != 1 || after[0] == before[0] {
-		t.Errorf("the file has %d keys, of which the first is new: %v", len(after), after[0] != before[0])
+	if len(after) != 2 || after[0] == before[0] || after[1] != before[0] {
+		t.Errorf("the file has %d keys, of which the first is new: %v; want a new one and the one before", len(after), after[0] != before[0])
 	}
 	if is, err := store.KeyIDs(t.Context()); err != nil || len(is) != 1 || is[0] == was[0] {
 		t.Errorf("sealed with %v, before with %v, %v", is, was, err)
@@ -89,8 +89,8 @@ func TestRotate(t *testing.T) {
 	intact(t, path, store, store)
 
 	must(t, secrets.Rotate(t.Context(), path, store, nil))
-	if again := keysIn(t, path); len(again) != 1 || again[0] == after[0] {
-		t.Error("a second rotation made no new key")
+	if again := keysIn(t, path); len(again) != 2 || again[0] == after[0] || again[1] != after[0] {
+		t.Error("a second rotation made no new key, or kept more than the one before")
 	}
 	intact(t, path, store, store)
 }
@@ -173,7 +173,7 @@ func TestRotate_resumes(t *testing.T) {
 			must(t, secrets.Rotate(t.Context(), path, store, nil))
 			intact(t, path, store, store)
 			done := keysIn(t, path)
-			if len(done) != 1 || done[0] == first[0] {
+			if len(done) != 2 || done[0] == first[0] {
 				t.Errorf("step %d: the rotation was not finished: %d keys", step, len(done))
 			}
 			// What was left half done goes on with the same key.
@@ -256,5 +256,19 @@ func TestRotate_lateWriters(t *testing.T) {
 	if vault.asked < 3 {
 		t.Errorf("asked %d times", vault.asked)
 	}
+	intact(t, path, store, store)
+}
+
+// TestRotate_copies shows that what a server seals after a rotation with the copy
+// of the key that it was started with can still be opened by the file.
+func TestRotate_copies(t *testing.T) {
+	t.Parallel()
+	path := newKeyFile(t)
+	store := sealedStore(t, path)
+	copied, err := secrets.ParseKeyring(keysIn(t, path)[0])
+	must(t, err)
+	must(t, secrets.Rotate(t.Context(), path, store, nil))
+	s := secrets.New(secrets.Config{Store: store, Sealer: copied})
+	must(t, s.Set(t.Context(), byScript(app), "S3", "value 3"))
 	intact(t, path, store, store)
 }
