@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/picloud/picloud/services/cloud"
@@ -64,17 +66,19 @@ type Dispatcher struct {
 	attempt context.Context    // ends when Stop waits no longer
 	cut     context.CancelFunc // ends attempt
 
-	attempts sync.WaitGroup
+	attempts sync.WaitGroup // and what they wrote, and who waits for the clock
+	keeper   sync.WaitGroup // of leases
+
+	trusted atomic.Bool // the clock is
+	looked  time.Time   // when schedules were last fired; the loop's alone
 
 	mu       sync.Mutex
-	underWay map[int64]cloud.Delivery // leased and not settled, by id
-	perApp   map[string]int           // of them, by app
-	settled  []Outcome                // to be written
-	settling bool                     // somebody is writing
-	hungry   bool                     // something due was left for want of room
-	idle     sync.Cond                // signalled when nobody writes any more
-	renewal  *time.Timer              // while anything is under way
-	trusted  bool                     // the clock is
+	underWay map[Lease]struct{} // leased and not settled
+	perApp   map[string]int     // of them, by app
+	renewal  *time.Timer        // runs while anything is under way
+	settled  []Outcome          // to be written
+	settling bool               // an attempt that has ended is writing
+	hungry   bool               // something due may have been left for want of room
 }
 
 // New returns a Dispatcher that does nothing before Start.
@@ -105,10 +109,9 @@ func New(cfg Config) *Dispatcher {
 	}
 	d := &Dispatcher{
 		cfg: cfg, poke: make(chan struct{}, 1), done: make(chan struct{}),
-		underWay: map[int64]cloud.Delivery{}, perApp: map[string]int{},
-		trusted: cfg.Trusted == nil,
+		underWay: map[Lease]struct{}{}, perApp: map[string]int{}, renewal: newTimer(),
 	}
-	d.idle.L = &d.mu
+	d.trusted.Store(cfg.Trusted == nil)
 	d.begin, d.stop = context.WithCancel(context.Background())
 	d.attempt, d.cut = context.WithCancel(context.Background())
 	return d
@@ -130,9 +133,17 @@ func (d *Dispatcher) Start() {
 		if d.cfg.Trusted != nil {
 			d.attempts.Go(d.awaitClock)
 		}
+		d.keeper.Go(d.keep)
 		go d.loop()
 		d.Poke()
 	})
+}
+
+// newTimer returns a timer that does not run.
+func newTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
 }
 
 // awaitClock lets schedules fire once the clock can be believed.
@@ -140,40 +151,30 @@ func (d *Dispatcher) awaitClock() {
 	if err := d.cfg.Trusted(d.begin); err != nil && d.begin.Err() == nil {
 		d.cfg.Logger.Warn("schedules run by a clock that nobody has confirmed", "error", err)
 	}
-	d.mu.Lock()
-	d.trusted = true
-	d.mu.Unlock()
+	d.trusted.Store(true)
 	d.Poke()
 }
 
 // Stop takes nothing more, hands back what has not begun, lets attempts that run
-// end until ctx does, and cuts off the rest. It waits for all of that. It may be
-// called without Start, and more than once.
+// end until ctx does, and cuts off the rest. It waits for all of that, and for what
+// came of it to be stored. It may be called without Start, and more than once.
 func (d *Dispatcher) Stop(ctx context.Context) {
 	d.start.Do(func() { close(d.done) })
 	d.stop()
-	<-d.done
 	defer context.AfterFunc(ctx, d.cut)()
+	<-d.done
 	d.attempts.Wait()
 	d.cut()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.settling {
-		d.idle.Wait()
-	}
-	if d.renewal != nil {
-		d.renewal.Stop()
-	}
+	d.keeper.Wait()
 }
 
 // loop takes what is due whenever it may be so.
 func (d *Dispatcher) loop() {
 	defer close(d.done)
-	alarm := time.NewTimer(0)
-	alarm.Stop()
+	alarm := newTimer()
 	defer alarm.Stop()
 	var clock clock
-	fresh := true // schedules were not looked at since the start
+	mend := true // what schedules wait for may be wrong: nobody has looked since the start
 	failures := 0
 	for {
 		select {
@@ -183,145 +184,147 @@ func (d *Dispatcher) loop() {
 		case <-alarm.C:
 		}
 		alarm.Stop()
-		trusted := d.clockTrusted()
-		wait, more, err := d.round(trusted, clock.setBack(d.cfg.Now()) || fresh)
+		trusted := d.trusted.Load()
+		mend = clock.setBack(d.cfg.Now()) || mend
+		wait, more, err := d.round(trusted, trusted && mend)
 		switch {
+		case d.begin.Err() != nil:
+			return
 		case err != nil:
-			wait, more = min(100*time.Millisecond<<failures, 30*time.Second), true
+			wait, more = min(firstPause<<failures, lastPause), true
 			if failures++; failures == 1 {
 				d.cfg.Logger.Warn("events are not being delivered", "error", err)
 			}
-			failures = min(failures, 9)
-		case failures > 0:
-			d.cfg.Logger.Info("events are being delivered again")
+			failures = min(failures, 16)
+		default:
+			if failures > 0 {
+				d.cfg.Logger.Info("events are being delivered again")
+			}
 			failures = 0
+			mend = mend && !trusted
 		}
-		fresh = fresh && (err != nil || !trusted)
 		if more {
 			alarm.Reset(wait)
 		}
 	}
 }
 
-// contended is how long to wait for what another process is about to take.
-const contended = time.Second
+// Pauses of the loop: between attempts to reach a store that fails, and for what
+// another process is about to take.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 30 * time.Second
+	contended  = time.Second
+)
 
-// round fires schedules, if the clock is trusted, and takes deliveries until
+// round takes deliveries, and fires schedules if they are trusted to, until
 // nothing is due or no room is left. It returns how long to wait for what is due
 // next, if anything is that the end of an attempt will not bring up first.
-func (d *Dispatcher) round(trusted, mend bool) (wait time.Duration, more bool, err error) {
-	ctx := d.begin
-	if trusted && mend {
+func (d *Dispatcher) round(schedules, mend bool) (wait time.Duration, more bool, err error) {
+	ctx := d.attempt // not begin: what is claimed must be known to have been
+	if mend {
 		if err := d.cfg.Store.MendSchedules(ctx, d.cfg.Now(), Next); err != nil {
 			return 0, false, err
 		}
 	}
-	for {
-		room := d.room()
-		if room == 0 {
+	for d.begin.Err() == nil {
+		claim := d.claim()
+		if claim.Limit == 0 {
 			return 0, false, nil
 		}
-		taken, err := d.take(ctx, room)
+		deliveries, err := d.cfg.Store.Claim(ctx, claim)
 		if err != nil {
 			return 0, false, err
 		}
-		if taken == room {
-			continue
-		}
-		at, some, err := d.cfg.Store.NextDue(ctx, trusted, d.leases(), nil)
-		if err != nil || !some {
-			return 0, false, err
-		}
+		d.run(deliveries)
 		now := d.cfg.Now()
-		if at.After(now) {
-			return at.Sub(now), true, nil
+		if len(deliveries) < claim.Limit {
+			at, some, err := d.cfg.Store.NextDue(ctx, schedules, d.leases(), d.full())
+			if err != nil || !some {
+				return 0, false, err
+			}
+			if now = d.cfg.Now(); at.After(now) {
+				return at.Sub(now), true, nil
+			}
+		} else if time.Since(d.looked) < contended {
+			continue // there is more; but schedules must not wait for the end of it
 		}
 		fired := 0
-		if trusted {
+		if schedules {
 			if fired, err = d.cfg.Store.FireSchedules(ctx, now, d.cfg.Capacity, Next); err != nil {
 				return 0, false, err
 			}
+			d.looked = time.Now()
 		}
-		if fired+taken == 0 {
-			return contended, !d.sated(), nil
-		}
-	}
-}
-
-func (d *Dispatcher) clockTrusted() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.trusted
-}
-
-// room is how many deliveries may be taken now. If none, the next attempt to end
-// pokes.
-func (d *Dispatcher) room() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	free := d.cfg.Capacity - len(d.underWay)
-	d.hungry = free == 0
-	return free
-}
-
-// sated tells whether some app has as much under way as it may. If so, the next
-// attempt to end pokes.
-func (d *Dispatcher) sated() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.perApp {
-		if n >= d.cfg.PerApp {
-			d.hungry = true
-			return true
+		if fired+len(deliveries) == 0 {
+			return contended, true, nil
 		}
 	}
-	return false
+	return 0, false, nil
+}
+
+// claim is for as much as there is room for. If that is nothing, the next attempt
+// to end pokes.
+func (d *Dispatcher) claim() Claim {
+	now := d.cfg.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := Claim{
+		Now: now, Until: now.Add(d.cfg.Lease), Limit: d.cfg.Capacity - len(d.underWay), PerApp: d.cfg.PerApp,
+		UnderWay: maps.Clone(d.perApp), Except: slices.Collect(maps.Keys(d.underWay)),
+	}
+	d.hungry = c.Limit == 0
+	return c
 }
 
 // leases are those that this process holds.
 func (d *Dispatcher) leases() []Lease {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	leases := make([]Lease, 0, len(d.underWay))
-	for id, delivery := range d.underWay {
-		leases = append(leases, Lease{ID: id, Attempt: delivery.Attempt})
-	}
-	return leases
+	return slices.Collect(maps.Keys(d.underWay))
 }
 
-// take leases deliveries and starts their attempts.
-func (d *Dispatcher) take(ctx context.Context, limit int) (int, error) {
-	now := d.cfg.Now()
-	d.mu.Lock()
-	claim := Claim{Now: now, Until: now.Add(d.cfg.Lease), Limit: limit, PerApp: d.cfg.PerApp, UnderWay: make(map[string]int, len(d.perApp))}
-	for app, n := range d.perApp {
-		claim.UnderWay[app] = n
-	}
-	d.mu.Unlock()
-	deliveries, err := d.cfg.Store.Claim(ctx, claim)
-	if err != nil {
-		return 0, err
-	}
+// full are the apps that have as much under way as they may. If there are any, the
+// next attempt to end pokes.
+func (d *Dispatcher) full() (apps []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for app, n := range d.perApp {
+		if n >= d.cfg.PerApp {
+			apps = append(apps, app)
+			d.hungry = true
+		}
+	}
+	return apps
+}
+
+// run begins the attempts of deliveries that were claimed.
+func (d *Dispatcher) run(deliveries []cloud.Delivery) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.underWay) == 0 && len(deliveries) > 0 {
+		d.renewal.Reset(d.cfg.Lease / 2)
+	}
 	for _, delivery := range deliveries {
-		d.underWay[delivery.ID] = delivery
+		d.underWay[leaseOf(delivery)] = struct{}{}
 		d.perApp[delivery.AppID]++
 		d.attempts.Go(func() { d.deliver(delivery) })
 	}
-	if len(deliveries) > 0 && d.renewal == nil {
-		d.renewal = time.AfterFunc(d.cfg.Lease/2, d.renew)
-	}
-	return len(deliveries), nil
 }
+
+func leaseOf(d cloud.Delivery) Lease { return Lease{ID: d.ID, Attempt: d.Attempt} }
 
 // deliver makes one attempt and settles what came of it.
 func (d *Dispatcher) deliver(delivery cloud.Delivery) {
-	outcome := Outcome{Delivery: delivery, Fate: Done}
+	outcome := Outcome{Delivery: delivery}
 	began := d.cfg.Now()
 	switch {
+	case d.begin.Err() != nil:
+		outcome.Fate, outcome.RetryAt = Release, began
 	case delivery.Depth > cloud.MaxDepth:
 		outcome.Fate = Dropped
+		d.cfg.Logger.Warn("an event was dropped: too many events have led to it, one by one", "event_id", delivery.EventID,
+			"app_id", delivery.AppID, "trigger_id", delivery.TriggerID, "cause_id", delivery.CauseID, "depth", delivery.Depth)
 	case delivery.Attempt > delivery.Retry.Attempts:
 		// The last attempt was begun and nobody lived to tell how it ended.
 		outcome.Fate, outcome.Reason = Dead, cloud.CodeWorkerDied
@@ -380,20 +383,18 @@ func (d *Dispatcher) settle(o Outcome) {
 		}
 	}
 	d.settling = false
-	d.idle.Broadcast()
 }
 
 // free makes the room of settled deliveries available. The mutex is held.
 func (d *Dispatcher) free(batch []Outcome) {
 	for _, o := range batch {
-		delete(d.underWay, o.Delivery.ID)
+		delete(d.underWay, leaseOf(o.Delivery))
 		if d.perApp[o.Delivery.AppID]--; d.perApp[o.Delivery.AppID] == 0 {
 			delete(d.perApp, o.Delivery.AppID)
 		}
 	}
-	if len(d.underWay) == 0 && d.renewal != nil {
+	if len(d.underWay) == 0 {
 		d.renewal.Stop()
-		d.renewal = nil
 	}
 }
 
@@ -417,7 +418,7 @@ func (d *Dispatcher) write(batch []Outcome) (due bool) {
 		select {
 		case <-time.After(200 * time.Millisecond << i):
 			continue
-		case <-d.begin.Done():
+		case <-d.attempt.Done():
 		}
 		break
 	}
@@ -443,32 +444,43 @@ func (d *Dispatcher) sweep(batch []Outcome) {
 	}
 }
 
-// renew prolongs the leases of what is still under way.
+// keep prolongs the leases of what is under way, until the last attempt has ended.
+func (d *Dispatcher) keep() {
+	for {
+		select {
+		case <-d.attempt.Done():
+			return
+		case <-d.renewal.C:
+			d.renew()
+		}
+	}
+}
+
+// renew prolongs the leases of what is under way now.
 func (d *Dispatcher) renew() {
 	leases := d.leases()
-	d.mu.Lock()
-	d.renewal = nil
-	if len(leases) > 0 {
-		d.renewal = time.AfterFunc(d.cfg.Lease/2, d.renew)
-	}
-	d.mu.Unlock()
 	if len(leases) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), d.cfg.Lease/4)
+	ctx, cancel := context.WithTimeout(d.attempt, d.cfg.Lease/4)
 	defer cancel()
-	if err := d.cfg.Store.Renew(ctx, leases, d.cfg.Now().Add(d.cfg.Lease)); err != nil {
+	if err := d.cfg.Store.Renew(ctx, leases, d.cfg.Now().Add(d.cfg.Lease)); err != nil && d.attempt.Err() == nil {
 		d.cfg.Logger.Warn("leases of events could not be prolonged", "events", len(leases), "error", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.underWay) > 0 {
+		d.renewal.Reset(d.cfg.Lease / 2)
 	}
 }
 
 // clock notices when the time of day was set back.
-type clock struct{ last time.Time }
+type clock struct{ wall, passing time.Time }
 
-// setBack tells whether the time of day is more than a second behind what the
-// monotonic clock makes of the last call's.
+// setBack tells whether the time of day is more than a second behind what it was
+// at the last call and the time that has passed since.
 func (c *clock) setBack(now time.Time) bool {
-	last := c.last
-	c.last = now
-	return !last.IsZero() && now.Round(0).Sub(last.Round(0)) < now.Sub(last)-time.Second
+	last := *c
+	*c = clock{wall: now.Round(0), passing: time.Now()}
+	return !last.wall.IsZero() && c.wall.Sub(last.wall) < c.passing.Sub(last.passing)-time.Second
 }
