@@ -43,6 +43,7 @@ var rules = map[cloud.Capability]rule{
 
 	cloud.AppManageDomains:     {scope: cloud.ScopeDomainManage, app: cloud.AppAdminRole},
 	cloud.AppManageMembers:     {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
+	cloud.AppManageTriggers:    {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
 	cloud.AppManageDeadLetters: {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
 	cloud.AppAdmin:             {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
 

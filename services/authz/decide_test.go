@@ -26,6 +26,7 @@ AppKvWrite           script:write   n -nyy yyyy yyyy
 AppSecretsWrite      script:write   n -nyy yyyy yyyy
 AppManageDomains     domain:manage  n -nny nnny yyyy
 AppManageMembers     app:admin      n -nny nnny yyyy
+AppManageTriggers    app:admin      n -nny nnny yyyy
 AppManageDeadLetters app:admin      n -nny nnny yyyy
 AppAdmin             app:admin      n -nny nnny yyyy
 InstanceCreateApp    instance:admin n nnnn yyyy yyyy
@@ -111,7 +112,7 @@ func TestDecide_everyCell(t *testing.T) {
 			}
 		}
 	}
-	if want := 16 * 13 * (1 + 10*3); decided != want {
+	if want := 17 * 13 * (1 + 10*3); decided != want {
 		t.Errorf("%d cells were decided, want %d", decided, want)
 	}
 	for _, c := range cloud.Capabilities {

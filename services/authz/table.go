@@ -11,7 +11,7 @@ import (
 
 // what says in words what a capability is for.
 var what = map[cloud.Capability]string{
-	cloud.AppReadScript:        "see scripts, versions, routes, domains, members and variables; preview routes",
+	cloud.AppReadScript:        "see scripts, versions, routes, triggers, domains, members and variables; preview routes",
 	cloud.AppKvRead:            "read kv",
 	cloud.AppSecretsRead:       "see the names of secrets; in a script, their values",
 	cloud.AppReadLogs:          "read executions and their logs; see what a script threw",
@@ -22,11 +22,12 @@ var what = map[cloud.Capability]string{
 	cloud.AppSecretsWrite:      "set and delete secrets",
 	cloud.AppManageDomains:     "add and delete domain claims",
 	cloud.AppManageMembers:     "add, change and remove members",
-	cloud.AppManageDeadLetters: "replay and resolve dead letters",
+	cloud.AppManageTriggers:    "add, change, delete and fire triggers",
+	cloud.AppManageDeadLetters: "see, replay and resolve dead letters",
 	cloud.AppAdmin:             "rename and delete the app",
 	cloud.InstanceCreateApp:    "create apps",
 	cloud.InstanceManageUsers:  "manage users, their keys and sessions; read the audit log",
-	cloud.InstanceAdmin:        "change what runs in the app `default`, beside what that takes in any app",
+	cloud.InstanceAdmin:        "change what runs in the app `default`, beside what that takes in any app; read metrics",
 }
 
 // holders are the kinds of callers that the table tells apart, weakest first.

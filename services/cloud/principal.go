@@ -58,6 +58,7 @@ const (
 	AppManageDomains     Capability = "AppManageDomains"
 	AppReadLogs          Capability = "AppReadLogs"
 	AppInvoke            Capability = "AppInvoke"
+	AppManageTriggers    Capability = "AppManageTriggers"
 	AppManageDeadLetters Capability = "AppManageDeadLetters"
 	AppManageMembers     Capability = "AppManageMembers"
 	AppAdmin             Capability = "AppAdmin"
@@ -70,7 +71,7 @@ const (
 var Capabilities = []Capability{
 	AppReadScript, AppKvRead, AppSecretsRead, AppReadLogs,
 	AppWriteScript, AppWriteRoute, AppInvoke, AppKvWrite, AppSecretsWrite,
-	AppManageDomains, AppManageMembers, AppManageDeadLetters, AppAdmin,
+	AppManageDomains, AppManageMembers, AppManageTriggers, AppManageDeadLetters, AppAdmin,
 	InstanceCreateApp, InstanceManageUsers, InstanceAdmin,
 }
 

@@ -12,7 +12,7 @@ type DispatchMode string
 // The modes.
 const (
 	Sync  DispatchMode = "sync"
-	Async DispatchMode = "async" // refused until the outbox exists
+	Async DispatchMode = "async" // answered at once; the script runs from the outbox
 )
 
 // AnyMethod is the method of a route that takes every method.
