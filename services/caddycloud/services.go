@@ -88,9 +88,9 @@ func Open(c Config) (_ *Services, err error) {
 		return nil, err
 	}
 	var policy authz.Policy
-	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool), Authorizer: policy})
+	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool, nil), Authorizer: policy})
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, keyring),
+		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, keyring, nil),
 		Hosts:    s.hosts,
 		OnChange: s.retire,
 		Logger:   c.Logger,

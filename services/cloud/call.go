@@ -14,6 +14,9 @@ type Call struct {
 	Depth       int // 0 for a request from outside, one more for each event that led here
 }
 
+// Cause is what changes by this call have as their cause.
+func (c Call) Cause() Cause { return Cause{ExecutionID: c.ExecutionID, Depth: c.Depth} }
+
 // Gate refuses the call of a data service unless its principal has the
 // capability, with CodeForbidden. A script that runs for an anonymous caller is
 // itself the gate.

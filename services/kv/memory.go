@@ -15,8 +15,8 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 )
 
-// Memory is a Store that forgets everything at the end of the process: for tests
-// of what is built on one. It is safe for concurrent use.
+// Memory is a Store that forgets everything at the end of the process, and emits
+// no events: for tests of what is built on one. It is safe for concurrent use.
 type Memory struct {
 	mu      sync.Mutex
 	entries map[place]cloud.KVEntry
@@ -52,7 +52,7 @@ func (m *Memory) Get(_ context.Context, appID, collection, key string, now time.
 }
 
 // Set implements Store.
-func (m *Memory) Set(_ context.Context, appID, collection, key string, value json.RawMessage, expires time.Time, ifVersion *int64, now time.Time) (cloud.KVEntry, error) {
+func (m *Memory) Set(_ context.Context, _ cloud.Cause, appID, collection, key string, value json.RawMessage, expires time.Time, ifVersion *int64, now time.Time) (cloud.KVEntry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := place{appID, collection, key}
@@ -73,7 +73,7 @@ func (m *Memory) Set(_ context.Context, appID, collection, key string, value jso
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // Delete implements Store.
-func (m *Memory) Delete(_ context.Context, appID, collection, key string, now time.Time) (bool, error) {
+func (m *Memory) Delete(_ context.Context, _ cloud.Cause, appID, collection, key string, now time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := place{appID, collection, key}
@@ -83,7 +83,7 @@ func (m *Memory) Delete(_ context.Context, appID, collection, key string, now ti
 }
 
 // Increment implements Store.
-func (m *Memory) Increment(_ context.Context, appID, collection, key string, by float64, now time.Time) (float64, error) {
+func (m *Memory) Increment(_ context.Context, _ cloud.Cause, appID, collection, key string, by float64, now time.Time) (float64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := place{appID, collection, key}

@@ -96,7 +96,7 @@ func (s *Service) Set(ctx context.Context, call cloud.Call, collection, key stri
 	case o.TTL > 0 && o.TTL <= maxTTL:
 		expires = now.Add(o.TTL)
 	}
-	entry, err := s.store.Set(ctx, call.AppID, collection, key, value, expires, o.IfVersion, now)
+	entry, err := s.store.Set(ctx, call.Cause(), call.AppID, collection, key, value, expires, o.IfVersion, now)
 	if err != nil {
 		return cloud.KVEntry{}, err
 	}
@@ -111,7 +111,7 @@ func (s *Service) Delete(ctx context.Context, call cloud.Call, collection, key s
 	if err := s.enter(call, cloud.AppKvWrite, collection, key); err != nil {
 		return false, err
 	}
-	return s.store.Delete(ctx, call.AppID, collection, key, s.now())
+	return s.store.Delete(ctx, call.Cause(), call.AppID, collection, key, s.now())
 }
 
 // Increment implements cloud.KV.
@@ -122,7 +122,7 @@ func (s *Service) Increment(ctx context.Context, call cloud.Call, collection, ke
 	if math.IsNaN(by) || math.IsInf(by, 0) {
 		return 0, cloud.Invalid("by", "%v is not a finite number", by)
 	}
-	return s.store.Increment(ctx, call.AppID, collection, key, by, s.now())
+	return s.store.Increment(ctx, call.Cause(), call.AppID, collection, key, by, s.now())
 }
 
 // GetMany implements cloud.KV.

@@ -107,7 +107,7 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 		t.Fatal(err)
 	}
 	s.records = postgres.NewExecutions(pool)
-	s.source = postgres.NewSource(pool, cloud.DefaultLimits, keyring)
+	s.source = postgres.NewSource(pool, cloud.DefaultLimits, keyring, nil)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source: s.source, Hosts: hosts, Logger: logger,
 	})
@@ -128,7 +128,7 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 		Router:        s.catalog,
 		Reload:        s.reload,
 		InstanceHosts: hosts.IsInstance,
-		KV:            kv.New(kv.Config{Store: postgres.NewKV(pool), Authorizer: authz.Policy{}, Now: func() time.Time { return now }}),
+		KV:            kv.New(kv.Config{Store: postgres.NewKV(pool, nil), Authorizer: authz.Policy{}, Now: func() time.Time { return now }}),
 		Secrets:       env,
 		Variables:     env,
 		Tail: func(_ context.Context, appID, scriptID string) <-chan cloud.Execution {

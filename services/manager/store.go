@@ -48,6 +48,12 @@ type Store interface {
 	// Domains returns the app's domain claims by host.
 	Domains(ctx context.Context, appID string) ([]cloud.Domain, error)
 
+	// Triggers returns the app's triggers, the oldest first.
+	Triggers(ctx context.Context, appID string) ([]cloud.Trigger, error)
+
+	// Trigger returns one trigger. CodeNotFound.
+	Trigger(ctx context.Context, appID, id string) (cloud.Trigger, error)
+
 	// Executions returns the records that filter selects, newest first, with their
 	// lines.
 	Executions(ctx context.Context, filter cloud.ExecutionFilter) ([]cloud.Execution, error)
@@ -85,7 +91,7 @@ type AppTx interface {
 	// module it imports has changed.
 	SetBuild(ctx context.Context, scriptID string, build *cloud.Build) error
 
-	// DeleteScript removes a script with its versions and routes.
+	// DeleteScript removes a script with its versions, routes and triggers.
 	DeleteScript(ctx context.Context, scriptID string) error
 
 	// Version returns one kept version. CodeNotFound.
@@ -109,4 +115,24 @@ type AppTx interface {
 
 	// DeleteDomain removes a claim. CodeNotFound.
 	DeleteDomain(ctx context.Context, host string) error
+
+	// Triggers returns all triggers, the oldest first.
+	Triggers(ctx context.Context) ([]cloud.Trigger, error)
+
+	// Trigger returns one trigger. CodeNotFound.
+	Trigger(ctx context.Context, id string) (cloud.Trigger, error)
+
+	// AddTrigger inserts a trigger that events.Check has completed; the store sets
+	// its app, id and times. CodeNotFound if the app has no such script, or there is
+	// no such user.
+	AddTrigger(ctx context.Context, trigger cloud.Trigger) (cloud.Trigger, error)
+
+	// UpdateTrigger stores ScriptID, Filter, Enabled, Retry, UserID, Scopes and
+	// NextAt of the trigger with the id of trigger, and returns it as it is then.
+	// Deliveries that wait already stay as they are. CodeNotFound.
+	UpdateTrigger(ctx context.Context, trigger cloud.Trigger) (cloud.Trigger, error)
+
+	// DeleteTrigger removes a trigger. Deliveries that wait already are made
+	// nevertheless. CodeNotFound.
+	DeleteTrigger(ctx context.Context, id string) error
 }

@@ -20,6 +20,7 @@ type Catalog struct {
 	source   Source
 	hosts    Hosts
 	onChange func(appID string, state *cloud.AppState)
+	onDue    func()
 	log      *slog.Logger
 
 	mu     sync.Mutex // serialises loads, so that a later one is never overtaken
@@ -39,7 +40,10 @@ type CatalogConfig struct {
 	// OnChange, if not nil, is called after an app was loaded again, with nil for
 	// one that is gone. It must not call the Catalog's Reload.
 	OnChange func(appID string, state *cloud.AppState)
-	Logger   *slog.Logger
+	// OnDue, if not nil, is called when events may have become due by what another
+	// process did, and when news of that may have been missed. It must not block.
+	OnDue  func()
+	Logger *slog.Logger
 }
 
 // app is one app, compiled.
@@ -58,8 +62,11 @@ type table struct {
 
 // NewCatalog returns a Catalog that knows nothing until Start.
 func NewCatalog(c CatalogConfig) *Catalog {
+	if c.OnDue == nil {
+		c.OnDue = func() {}
+	}
 	return &Catalog{
-		source: c.Source, hosts: c.Hosts, onChange: c.OnChange, log: c.Logger,
+		source: c.Source, hosts: c.Hosts, onChange: c.OnChange, onDue: c.OnDue, log: c.Logger,
 		apps: map[string]*app{}, loaded: make(chan struct{}),
 	}
 }
@@ -100,7 +107,7 @@ func (c *Catalog) follow(ctx context.Context) {
 			}
 			pause = first
 			return nil
-		}, func(appID string) error { return c.Reload(ctx, appID) })
+		}, func(appID string) error { return c.Reload(ctx, appID) }, c.onDue)
 		if ctx.Err() != nil {
 			return
 		}

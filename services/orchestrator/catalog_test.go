@@ -41,10 +41,11 @@ func (s *fakeSource) LoadApp(_ context.Context, id string) (cloud.AppState, bool
 	return a, ok, s.fails
 }
 
-func (s *fakeSource) Watch(ctx context.Context, connected func() error, changed func(string) error) error {
+func (s *fakeSource) Watch(ctx context.Context, connected func() error, changed func(string) error, due func()) error {
 	if err := connected(); err != nil {
 		return err
 	}
+	due()
 	for {
 		select {
 		case <-ctx.Done():

@@ -17,9 +17,10 @@ type Source interface {
 	LoadApp(ctx context.Context, appID string) (cloud.AppState, bool, error)
 
 	// Watch calls connected when it has begun to listen, after which no change is
-	// missed, and changed with the app's id for each change that any process
-	// commits. It returns nil when ctx ends, and otherwise why it ended: the
-	// connection was lost, the database has a schema that this program cannot work
-	// on, or a function returned an error.
-	Watch(ctx context.Context, connected func() error, changed func(appID string) error) error
+	// missed, changed with the app's id for each change that any process commits, and
+	// due after connected, and when another process has put something into the
+	// outbox or changed a schedule. It returns nil when ctx ends, and otherwise why it
+	// ended: the connection was lost, the database has a schema that this program
+	// cannot work on, or a function returned an error.
+	Watch(ctx context.Context, connected func() error, changed func(appID string) error, due func()) error
 }

@@ -42,9 +42,10 @@ func inAppChange(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, 
 	})
 }
 
-// notify tells all who watch, once the transaction commits, that the app has
-// changed. Equal notifications of a transaction arrive once.
-func notify(ctx context.Context, tx pgx.Tx, appID string) error {
-	_, err := tx.Exec(ctx, `SELECT pg_notify('picloud_' || replace(id::text, '-', '_'), $1) FROM instance`, appID)
+// notify tells all who watch, once the transaction commits, that an app has
+// changed, by its id, or that something is due. Equal notifications of a
+// transaction arrive once.
+func notify(ctx context.Context, tx pgx.Tx, notice string) error {
+	_, err := tx.Exec(ctx, `SELECT pg_notify('picloud_' || replace(id::text, '-', '_'), $1) FROM instance`, notice)
 	return err
 }

@@ -36,7 +36,7 @@ func TestKV_DiskFull(t *testing.T) {
 	defer func() { must(t, c.Stop()) }()
 	must(t, postgres.Migrate(t.Context(), c.URL(), slog.New(slog.DiscardHandler)))
 	pool := cloudtest.Pool(t, c.URL())
-	store := postgres.NewKV(pool)
+	store := postgres.NewKV(pool, nil)
 	app := createApp(t, pool, "app").ID
 
 	set := func(i int) error {
@@ -46,7 +46,7 @@ func TestKV_DiskFull(t *testing.T) {
 		}
 		value, err := json.Marshal(string(noise))
 		must(t, err)
-		_, err = store.Set(t.Context(), app, "c", fmt.Sprint(i), value, time.Time{}, nil, noon)
+		_, err = store.Set(t.Context(), cloud.Cause{}, app, "c", fmt.Sprint(i), value, time.Time{}, nil, noon)
 		return err
 	}
 	kept := 0

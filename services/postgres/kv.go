@@ -18,17 +18,19 @@ import (
 )
 
 // KV keeps the entries of the kv service: a kv.Store. Every change is one
-// statement.
+// statement, which emits its event too.
 type KV struct {
-	pool   *pgxpool.Pool
-	getter getter
+	pool    *pgxpool.Pool
+	emitter *Emitter
+	getter  getter
 }
 
 var _ kv.Store = (*KV)(nil)
 
-// NewKV returns a store on pool.
-func NewKV(pool *pgxpool.Pool) *KV {
-	return &KV{pool: pool, getter: getter{pool: pool, waiting: map[string][]*get{}}}
+// NewKV returns a store on pool. With a nil emitter nobody in this process is told
+// of events.
+func NewKV(pool *pgxpool.Pool, emitter *Emitter) *KV {
+	return &KV{pool: pool, emitter: emitter.orNobody(), getter: getter{pool: pool, waiting: map[string][]*get{}}}
 }
 
 // operationTimeout bounds one statement of the kv store, so that a database that
@@ -63,51 +65,101 @@ func list[T any](ctx context.Context, s *KV, scan pgx.RowToFunc[T], sql string, 
 	return selectAll(ctx, s.pool, scan, sql, args...)
 }
 
-// The three ways to set an entry; $4 is the value, $5 the expiry, $6 now.
-const (
-	kvUpsert = `
+// kvEvent is the part of a statement that emits the events of its CTE "changed".
+// $2 and $3 are collection and key; the rest stands where kvCause puts it.
+func kvEvent(op, where string) string {
+	value := ``
+	if op == "set" {
+		value = `, 'value', changed.value`
+	}
+	return `,
+		event AS (
+			SELECT $1::uuid AS app_id, $4::uuid AS event_id, 'kv' AS kind, '` + op + `' AS op, $2::text AS place, $3::text AS name,
+			       json_build_object('collection', $2::text, 'key', $3::text` + value + `) AS payload,
+			       json_build_object('collection', $2::text, 'key', $3::text, 'valueOmitted', true) AS lesser,
+			       $5::integer AS depth, $6::uuid AS cause_id, $7::timestamptz AS at
+			FROM changed ` + where + `
+		),` + emission(8)
+}
+
+// kvCause are the first parameters of a statement with a kvEvent.
+func (s *KV) kvCause(c cloud.Cause, appID, collection, key string, now time.Time) []any {
+	var cause *string
+	if cloud.IsID(c.ExecutionID) {
+		cause = &c.ExecutionID
+	}
+	return []any{appID, collection, key, cloud.NewID(), c.Depth + 1, cause, stamp(now), s.emitter.notice}
+}
+
+// The three ways to set an entry; $7 is now, $9 the value, $10 the expiry.
+var (
+	kvUpsert = kvSet(`
 		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
-		VALUES ($1, $2, $3, $4, 1, $5, $6)
+		VALUES ($1, $2, $3, $9, 1, $10, $7)
 		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
 			value = excluded.value, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
-			version = CASE WHEN e.expires_at <= $6 THEN 1 ELSE e.version + 1 END
-		RETURNING version`
-	kvInsert = `
+			version = CASE WHEN e.expires_at <= $7 THEN 1 ELSE e.version + 1 END`)
+	kvInsert = kvSet(`
 		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
-		VALUES ($1, $2, $3, $4, 1, $5, $6)
+		VALUES ($1, $2, $3, $9, 1, $10, $7)
 		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
 			value = excluded.value, expires_at = excluded.expires_at, updated_at = excluded.updated_at, version = 1
-		WHERE e.expires_at <= $6
-		RETURNING version`
-	kvReplace = `
-		UPDATE kv_entries SET value = $4, expires_at = $5, updated_at = $6, version = version + 1
-		WHERE app_id = $1 AND collection = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $6) AND version = $7
-		RETURNING version`
+		WHERE e.expires_at <= $7`)
+	kvReplace = kvSet(`
+		UPDATE kv_entries SET value = $9, expires_at = $10, updated_at = $7, version = version + 1
+		WHERE app_id = $1 AND collection = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $7) AND version = $11`)
 )
 
+func kvSet(change string) string {
+	return `WITH changed AS (` + change + ` RETURNING value, version)` + kvEvent("set", "") + `
+		SELECT version, (SELECT count(*) FROM matched), (SELECT count(*) FROM told) FROM changed`
+}
+
+// kvChange is what a statement that changes an entry returns.
+type kvChange[T any] struct {
+	result  T
+	matched int // triggers
+}
+
+func scanChange[T any](row pgx.CollectableRow) (c kvChange[T], err error) {
+	err = row.Scan(&c.result, &c.matched, nil)
+	return c, err
+}
+
+// changeEntry runs a statement that changes an entry, and tells who is to know. It
+// returns false if there is no entry to change.
+func changeEntry[T any](ctx context.Context, s *KV, cause cloud.Cause, appID, sql string, args ...any) (result T, ok bool, err error) {
+	changes, err := list(ctx, s, scanChange[T], sql, args...)
+	if err != nil || len(changes) == 0 {
+		return result, false, err
+	}
+	s.emitter.emitted(appID, cloud.EventKV, cause.Depth+1, changes[0].matched)
+	return changes[0].result, true, nil
+}
+
 // Set implements kv.Store.
-func (s *KV) Set(ctx context.Context, appID, collection, key string, value json.RawMessage, expires time.Time, ifVersion *int64, now time.Time) (cloud.KVEntry, error) {
+func (s *KV) Set(ctx context.Context, cause cloud.Cause, appID, collection, key string, value json.RawMessage, expires time.Time, ifVersion *int64, now time.Time) (cloud.KVEntry, error) {
 	e := cloud.KVEntry{Key: key, Value: value, UpdatedAt: stamp(now)}
 	var until *time.Time
 	if !expires.IsZero() {
 		e.ExpiresAt = stamp(expires)
 		until = &e.ExpiresAt
 	}
-	sql, args := kvUpsert, []any{appID, collection, key, []byte(value), until, e.UpdatedAt}
+	sql, args := kvUpsert, append(s.kvCause(cause, appID, collection, key, now), []byte(value), until)
 	switch {
 	case ifVersion != nil && *ifVersion == 0:
 		sql = kvInsert
 	case ifVersion != nil:
 		sql, args = kvReplace, append(args, *ifVersion)
 	}
-	versions, err := list(ctx, s, pgx.RowTo[int64], sql, args...)
+	version, ok, err := changeEntry[int64](ctx, s, cause, appID, sql, args...)
 	switch {
 	case err != nil:
 		return cloud.KVEntry{}, about("value", err)
-	case len(versions) == 0:
+	case !ok:
 		return cloud.KVEntry{}, kv.Conflict(key, *ifVersion)
 	}
-	e.Version = versions[0]
+	e.Version = version
 	return e, nil
 }
 
@@ -122,37 +174,48 @@ func about(field string, err error) error {
 	return err
 }
 
-// Delete implements kv.Store.
-func (s *KV) Delete(ctx context.Context, appID, collection, key string, now time.Time) (bool, error) {
-	live, err := list(ctx, s, pgx.RowTo[bool], `
+var kvDelete = `
+	WITH changed AS (
 		DELETE FROM kv_entries WHERE app_id = $1 AND collection = $2 AND key = $3
-		RETURNING expires_at IS NULL OR expires_at > $4`, appID, collection, key, now)
-	return len(live) == 1 && live[0], err
+		RETURNING expires_at IS NULL OR expires_at > $7 AS live
+	)` + kvEvent("delete", "WHERE live") + `
+	SELECT live, (SELECT count(*) FROM matched), (SELECT count(*) FROM told) FROM changed`
+
+// Delete implements kv.Store.
+func (s *KV) Delete(ctx context.Context, cause cloud.Cause, appID, collection, key string, now time.Time) (bool, error) {
+	live, _, err := changeEntry[bool](ctx, s, cause, appID, kvDelete, s.kvCause(cause, appID, collection, key, now)...)
+	return live, err
 }
 
-// Increment implements kv.Store. PostgreSQL's float8 is JavaScript's number, and
-// to_jsonb writes the shortest text that reads back as the same.
-func (s *KV) Increment(ctx context.Context, appID, collection, key string, by float64, now time.Time) (float64, error) {
-	sums, err := list(ctx, s, pgx.RowTo[float64], `
+// PostgreSQL's float8 is JavaScript's number, and to_jsonb writes the shortest
+// text that reads back as the same.
+var kvIncrement = `
+	WITH changed AS (
 		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
-		VALUES ($1, $2, $3, to_jsonb($4::float8), 1, NULL, $5)
+		VALUES ($1, $2, $3, to_jsonb($9::float8), 1, NULL, $7)
 		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
-			value = CASE WHEN e.expires_at <= $5 THEN excluded.value ELSE to_jsonb((e.value #>> '{}')::float8 + $4::float8) END,
-			version = CASE WHEN e.expires_at <= $5 THEN 1 ELSE e.version + 1 END,
-			expires_at = CASE WHEN e.expires_at <= $5 THEN NULL ELSE e.expires_at END,
+			value = CASE WHEN e.expires_at <= $7 THEN excluded.value ELSE to_jsonb((e.value #>> '{}')::float8 + $9::float8) END,
+			version = CASE WHEN e.expires_at <= $7 THEN 1 ELSE e.version + 1 END,
+			expires_at = CASE WHEN e.expires_at <= $7 THEN NULL ELSE e.expires_at END,
 			updated_at = excluded.updated_at
-		WHERE e.expires_at <= $5 OR jsonb_typeof(e.value) = 'number'
-		RETURNING (value #>> '{}')::float8`, appID, collection, key, by, stamp(now))
+		WHERE e.expires_at <= $7 OR jsonb_typeof(e.value) = 'number'
+		RETURNING value
+	)` + kvEvent("set", "") + `
+	SELECT (value #>> '{}')::float8, (SELECT count(*) FROM matched), (SELECT count(*) FROM told) FROM changed`
+
+// Increment implements kv.Store.
+func (s *KV) Increment(ctx context.Context, cause cloud.Cause, appID, collection, key string, by float64, now time.Time) (float64, error) {
+	sum, ok, err := changeEntry[float64](ctx, s, cause, appID, kvIncrement, append(s.kvCause(cause, appID, collection, key, now), by)...)
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == "22003": // numeric_value_out_of_range
 		return 0, kv.NotFinite(key)
 	case err != nil:
 		return 0, err
-	case len(sums) == 0:
+	case !ok:
 		return 0, kv.NoNumber(key)
 	}
-	return sums[0], nil
+	return sum, nil
 }
 
 // GetMany implements kv.Store.

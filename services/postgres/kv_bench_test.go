@@ -17,9 +17,9 @@ func BenchmarkKV_Get(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store := postgres.NewKV(pool)
+	store := postgres.NewKV(pool, nil)
 	value := json.RawMessage(`{"text":"a value of about one hundred bytes, as the benchmark of the whole server reads it, more or less"}`)
-	if _, err := store.Set(b.Context(), app.ID, "c", "k", value, time.Time{}, nil, noon); err != nil {
+	if _, err := store.Set(b.Context(), cloud.Cause{}, app.ID, "c", "k", value, time.Time{}, nil, noon); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("store", func(b *testing.B) {

@@ -17,16 +17,16 @@ func TestKV(t *testing.T) {
 	kvtest.TestStore(t, func(t *testing.T) (kv.Store, string, string) {
 		t.Helper()
 		pool := cloudtest.Database(t)
-		return postgres.NewKV(pool), createApp(t, pool, "one").ID, createApp(t, pool, "two").ID
+		return postgres.NewKV(pool, nil), createApp(t, pool, "one").ID, createApp(t, pool, "two").ID
 	})
 }
 
 func TestKV_Set(t *testing.T) {
 	t.Parallel()
 	pool := cloudtest.Database(t)
-	store := postgres.NewKV(pool)
+	store := postgres.NewKV(pool, nil)
 	set := func(app, value string) error {
-		_, err := store.Set(t.Context(), app, "c", "k", json.RawMessage(value), time.Time{}, nil, time.Now())
+		_, err := store.Set(t.Context(), cloud.Cause{}, app, "c", "k", json.RawMessage(value), time.Time{}, nil, time.Now())
 		return err
 	}
 	t.Run("an app that is gone is not found", func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 func TestKV_GetsShareQueries(t *testing.T) {
 	t.Parallel()
 	pool := cloudtest.Database(t)
-	store := postgres.NewKV(pool)
+	store := postgres.NewKV(pool, nil)
 	apps := []string{createApp(t, pool, "one").ID, createApp(t, pool, "two").ID, cloud.NewID(), "no id"}
 	const keys = 50
 	for i := range keys {
@@ -26,7 +26,7 @@ func TestKV_GetsShareQueries(t *testing.T) {
 			if i%5 == 4 {
 				expires = noon.Add(time.Minute)
 			}
-			_, err := store.Set(t.Context(), app, "c", fmt.Sprint(i), json.RawMessage(fmt.Sprintf(`"%s %d"`, app, i)), expires, nil, noon)
+			_, err := store.Set(t.Context(), cloud.Cause{}, app, "c", fmt.Sprint(i), json.RawMessage(fmt.Sprintf(`"%s %d"`, app, i)), expires, nil, noon)
 			must(t, err)
 		}
 	}

@@ -26,7 +26,7 @@ func TestKV_ServerKilledUnderLoad(t *testing.T) {
 	defer func() { must(t, c.Stop()) }()
 	must(t, postgres.Migrate(t.Context(), c.URL(), slog.New(slog.DiscardHandler)))
 	pool := cloudtest.Pool(t, c.URL())
-	store := postgres.NewKV(pool)
+	store := postgres.NewKV(pool, nil)
 	app := createApp(t, pool, "app").ID
 
 	const writers, kills = 4, 3
@@ -44,7 +44,7 @@ func TestKV_ServerKilledUnderLoad(t *testing.T) {
 				mu.Lock()
 				before := round
 				mu.Unlock()
-				_, err := store.Set(t.Context(), app, "c", key, json.RawMessage(`1`), time.Time{}, nil, noon)
+				_, err := store.Set(t.Context(), cloud.Cause{}, app, "c", key, json.RawMessage(`1`), time.Time{}, nil, noon)
 				switch cloud.CodeOf(err) {
 				case "":
 					acknowledged[w] = append(acknowledged[w], key)

@@ -17,6 +17,7 @@ type Source struct {
 	pool     *pgxpool.Pool
 	defaults cloud.Limits
 	sealer   cloud.Sealer
+	own      *Emitter
 }
 
 var _ orchestrator.Source = (*Source)(nil)
@@ -24,9 +25,10 @@ var _ orchestrator.Source = (*Source)(nil)
 // NewSource returns a source on pool that fills in what scripts did not ask for
 // from defaults, and opens secrets with sealer. A nil one opens none: then, and
 // when a secret's master key is missing, whatever loads an app with secrets
-// fails with CodeUnavailable.
-func NewSource(pool *pgxpool.Pool, defaults cloud.Limits, sealer cloud.Sealer) *Source {
-	return &Source{pool: pool, defaults: defaults, sealer: sealer}
+// fails with CodeUnavailable. What own has told of already, Watch leaves out; nil
+// has told of nothing.
+func NewSource(pool *pgxpool.Pool, defaults cloud.Limits, sealer cloud.Sealer, own *Emitter) *Source {
+	return &Source{pool: pool, defaults: defaults, sealer: sealer, own: own.orNobody()}
 }
 
 // Load implements orchestrator.Source.
@@ -122,15 +124,15 @@ func (s *Source) scanRunnable(row pgx.CollectableRow) (r cloud.Runnable, err err
 
 // Watch implements orchestrator.Source on a connection of its own, which is idle
 // between changes.
-func (s *Source) Watch(ctx context.Context, connected func() error, changed func(appID string) error) error {
-	err := s.watch(ctx, connected, changed)
+func (s *Source) Watch(ctx context.Context, connected func() error, changed func(appID string) error, due func()) error {
+	err := s.watch(ctx, connected, changed, due)
 	if ctx.Err() != nil {
 		err = nil
 	}
 	return translate(err)
 }
 
-func (s *Source) watch(ctx context.Context, connected func() error, changed func(appID string) error) error {
+func (s *Source) watch(ctx context.Context, connected func() error, changed func(appID string) error, due func()) error {
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return err
@@ -154,10 +156,17 @@ func (s *Source) watch(ctx context.Context, connected func() error, changed func
 	if err := connected(); err != nil {
 		return err
 	}
+	due()
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {
 			return fmt.Errorf("watching for changes: %w", err)
+		}
+		if isDue, news := s.own.isDue(n.Payload); isDue {
+			if news {
+				due()
+			}
+			continue
 		}
 		if err := changed(n.Payload); err != nil {
 			return err

@@ -17,7 +17,7 @@ func TestSource_Load(t *testing.T) {
 	t.Parallel()
 	pool := cloudtest.Database(t)
 	s := postgres.NewApps(pool, func() time.Time { return noon })
-	source := postgres.NewSource(pool, cloud.DefaultLimits, nil)
+	source := postgres.NewSource(pool, cloud.DefaultLimits, nil, nil)
 	empty, err := s.CreateApp(t.Context(), cloud.App{Slug: "empty"})
 	must(t, err)
 	app, err := s.CreateApp(t.Context(), cloud.App{Slug: "old"})
@@ -63,7 +63,7 @@ func watch(t *testing.T, pool *pgxpool.Pool) (connected <-chan struct{}, changed
 	t.Cleanup(stop)
 	a, b, c := make(chan struct{}, 1), make(chan string, 100), make(chan error, 1)
 	go func() {
-		c <- postgres.NewSource(pool, cloud.DefaultLimits, nil).Watch(ctx, func() error { a <- struct{}{}; return nil }, func(id string) error { b <- id; return nil })
+		c <- postgres.NewSource(pool, cloud.DefaultLimits, nil, nil).Watch(ctx, func() error { a <- struct{}{}; return nil }, func(id string) error { b <- id; return nil }, func() {})
 	}()
 	return a, b, c, stop
 }

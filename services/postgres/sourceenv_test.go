@@ -46,7 +46,7 @@ func TestSource_Env(t *testing.T) {
 	envA := cloud.NewEnv(map[string]string{"GREETING": "hello", "NOTHING": ""}, map[string]string{"TOKEN": "abracadabra"})
 	envC := cloud.NewEnv(nil, map[string]string{"TOKEN": "open sesame"})
 
-	source := postgres.NewSource(pool, cloud.DefaultLimits, sealer)
+	source := postgres.NewSource(pool, cloud.DefaultLimits, sealer, nil)
 	states, err := source.Load(t.Context())
 	must(t, err)
 	equal(t, states, []cloud.AppState{{App: a, Env: envA}, {App: b}, {App: c, Env: envC}})
@@ -57,7 +57,7 @@ func TestSource_Env(t *testing.T) {
 
 	fails := func(s cloud.Sealer, appID string, code cloud.Code, words ...string) {
 		t.Helper()
-		source := postgres.NewSource(pool, cloud.DefaultLimits, s)
+		source := postgres.NewSource(pool, cloud.DefaultLimits, s, nil)
 		_, _, errApp := source.LoadApp(t.Context(), appID)
 		_, errAll := source.Load(t.Context())
 		for _, err := range []error{errApp, errAll} {
@@ -79,7 +79,7 @@ func TestSource_Env(t *testing.T) {
 	})
 	t.Run("apps without secrets need no key", func(t *testing.T) {
 		must(t, env.SetVariable(t.Context(), b.ID, "V", "x"))
-		state, ok, err := postgres.NewSource(pool, cloud.DefaultLimits, nil).LoadApp(t.Context(), b.ID)
+		state, ok, err := postgres.NewSource(pool, cloud.DefaultLimits, nil, nil).LoadApp(t.Context(), b.ID)
 		must(t, err)
 		equal(t, ok, true)
 		equal(t, string(state.Env.Payload()), `{"V":"x"}`)

@@ -72,7 +72,7 @@ func (s *suite) code(err error, want cloud.Code) {
 
 func (s *suite) set(key, value string) cloud.KVEntry {
 	s.Helper()
-	e, err := s.store.Set(s.Context(), s.app, "c", key, json.RawMessage(value), time.Time{}, nil, s.now)
+	e, err := s.store.Set(s.Context(), cloud.Cause{}, s.app, "c", key, json.RawMessage(value), time.Time{}, nil, s.now)
 	s.must(err)
 	return e
 }
@@ -138,17 +138,17 @@ func (s *suite) roundTrip() {
 func (s *suite) versions() {
 	s.equal(s.set("k", `1`).Version, int64(1))
 	s.equal(s.set("k", `2`).Version, int64(2))
-	_, err := s.store.Increment(s.Context(), s.app, "c", "k", 1, s.now)
+	_, err := s.store.Increment(s.Context(), cloud.Cause{}, s.app, "c", "k", 1, s.now)
 	s.must(err)
 	e, _ := s.get("k")
 	s.equal(e.Version, int64(3))
-	_, err = s.store.Delete(s.Context(), s.app, "c", "k", s.now)
+	_, err = s.store.Delete(s.Context(), cloud.Cause{}, s.app, "c", "k", s.now)
 	s.must(err)
 	s.equal(s.set("k", `4`).Version, int64(1))
 }
 
 func (s *suite) setIf(key, value string, version int64) (cloud.KVEntry, error) {
-	return s.store.Set(s.Context(), s.app, "c", key, json.RawMessage(value), time.Time{}, &version, s.now)
+	return s.store.Set(s.Context(), cloud.Cause{}, s.app, "c", key, json.RawMessage(value), time.Time{}, &version, s.now)
 }
 
 func (s *suite) ifVersion() {
@@ -193,7 +193,7 @@ func (s *suite) oneWinner() {
 func (s *suite) remove() {
 	s.set("k", `1`)
 	for _, want := range []bool{true, false} {
-		was, err := s.store.Delete(s.Context(), s.app, "c", "k", s.now)
+		was, err := s.store.Delete(s.Context(), cloud.Cause{}, s.app, "c", "k", s.now)
 		s.must(err)
 		s.equal(was, want)
 	}
@@ -215,10 +215,10 @@ func (s *suite) isolation() {
 		page, err := s.store.List(ctx, app, collection, "", "", 10, true, s.now)
 		s.must(err)
 		s.equal(len(page), 0)
-		was, err := s.store.Delete(ctx, app, collection, "k", s.now)
+		was, err := s.store.Delete(ctx, cloud.Cause{}, app, collection, "k", s.now)
 		s.must(err)
 		s.equal(was, false)
-		e, err := s.store.Set(ctx, app, collection, "k", json.RawMessage(`"theirs"`), time.Time{}, nil, s.now)
+		e, err := s.store.Set(ctx, cloud.Cause{}, app, collection, "k", json.RawMessage(`"theirs"`), time.Time{}, nil, s.now)
 		s.must(err)
 		s.equal(e.Version, int64(1))
 	}
@@ -232,20 +232,20 @@ func (s *suite) isolation() {
 func (s *suite) expiry() {
 	ctx := s.Context()
 	expires := s.now.Add(time.Minute)
-	e, err := s.store.Set(ctx, s.app, "c", "k", json.RawMessage(`5`), expires, nil, s.now)
+	e, err := s.store.Set(ctx, cloud.Cause{}, s.app, "c", "k", json.RawMessage(`5`), expires, nil, s.now)
 	s.must(err)
 	s.equal(e.ExpiresAt, expires.Truncate(time.Microsecond))
 	s.set("k", `5`)
 	e, _ = s.get("k")
 	s.equal(e.ExpiresAt, time.Time{}) // a set without expiry takes it away
-	_, err = s.store.Set(ctx, s.app, "c", "k", json.RawMessage(`5`), expires, nil, s.now)
+	_, err = s.store.Set(ctx, cloud.Cause{}, s.app, "c", "k", json.RawMessage(`5`), expires, nil, s.now)
 	s.must(err)
 
 	s.now = s.now.Add(time.Minute - time.Millisecond)
 	e, ok := s.get("k")
 	s.equal(ok, true)
 	s.equal(e.Version, int64(3))
-	sum, err := s.store.Increment(ctx, s.app, "c", "k", 1, s.now)
+	sum, err := s.store.Increment(ctx, cloud.Cause{}, s.app, "c", "k", 1, s.now)
 	s.must(err)
 	s.equal(sum, 6.0)
 	e, _ = s.get("k")
@@ -270,22 +270,22 @@ func (s *suite) expiry() {
 	s.equal(e.Version, int64(1))
 
 	for _, change := range []func() error{
-		func() error { _, err := s.store.Increment(ctx, s.app, "c", "gone", 2, s.now); return err },
+		func() error { _, err := s.store.Increment(ctx, cloud.Cause{}, s.app, "c", "gone", 2, s.now); return err },
 		func() error {
-			_, err := s.store.Set(ctx, s.app, "c", "gone", json.RawMessage(`2`), time.Time{}, nil, s.now)
+			_, err := s.store.Set(ctx, cloud.Cause{}, s.app, "c", "gone", json.RawMessage(`2`), time.Time{}, nil, s.now)
 			return err
 		},
 	} {
-		_, err = s.store.Set(ctx, s.app, "c", "gone", json.RawMessage(`"x"`), s.now, nil, s.now.Add(-time.Second))
+		_, err = s.store.Set(ctx, cloud.Cause{}, s.app, "c", "gone", json.RawMessage(`"x"`), s.now, nil, s.now.Add(-time.Second))
 		s.must(err)
 		s.must(change())
 		e, ok = s.get("gone")
 		s.equal(ok, true)
 		s.equal(e, cloud.KVEntry{Key: "gone", Value: json.RawMessage(`2`), Version: 1, UpdatedAt: s.now.Truncate(time.Microsecond)})
 	}
-	_, err = s.store.Set(ctx, s.app, "c", "gone", json.RawMessage(`1`), s.now, nil, s.now)
+	_, err = s.store.Set(ctx, cloud.Cause{}, s.app, "c", "gone", json.RawMessage(`1`), s.now, nil, s.now)
 	s.must(err)
-	was, err := s.store.Delete(ctx, s.app, "c", "gone", s.now)
+	was, err := s.store.Delete(ctx, cloud.Cause{}, s.app, "c", "gone", s.now)
 	s.must(err)
 	s.equal(was, false)
 }
@@ -294,7 +294,7 @@ func (s *suite) increment() {
 	want := 0.0
 	for _, by := range []float64{1, 0.1, 0.2, -3, 1e21, 5e-324, -1e21, 123456789.123, 1 << 53, 1} {
 		want += by
-		got, err := s.store.Increment(s.Context(), s.app, "c", "k", by, s.now)
+		got, err := s.store.Increment(s.Context(), cloud.Cause{}, s.app, "c", "k", by, s.now)
 		s.must(err)
 		s.equal(got, want)
 		e, _ := s.get("k")
@@ -307,14 +307,14 @@ func (s *suite) increment() {
 func (s *suite) incrementRefusals() {
 	for _, value := range []string{`"1"`, `null`, `true`, `[1]`, `{}`} {
 		s.set("k", value)
-		_, err := s.store.Increment(s.Context(), s.app, "c", "k", 1, s.now)
+		_, err := s.store.Increment(s.Context(), cloud.Cause{}, s.app, "c", "k", 1, s.now)
 		s.code(err, cloud.CodeInvalid)
 		e, _ := s.get("k")
 		s.equal(string(e.Value), value)
 	}
-	_, err := s.store.Increment(s.Context(), s.app, "c", "big", math.MaxFloat64, s.now)
+	_, err := s.store.Increment(s.Context(), cloud.Cause{}, s.app, "c", "big", math.MaxFloat64, s.now)
 	s.must(err)
-	_, err = s.store.Increment(s.Context(), s.app, "c", "big", math.MaxFloat64, s.now)
+	_, err = s.store.Increment(s.Context(), cloud.Cause{}, s.app, "c", "big", math.MaxFloat64, s.now)
 	s.code(err, cloud.CodeInvalid)
 	e, _ := s.get("big")
 	s.equal(e.Version, int64(1))
@@ -327,7 +327,7 @@ func (s *suite) concurrentIncrements() {
 	for range goroutines {
 		wg.Go(func() {
 			for range each {
-				_, err := s.store.Increment(s.Context(), s.app, "c", "k", 1, s.now)
+				_, err := s.store.Increment(s.Context(), cloud.Cause{}, s.app, "c", "k", 1, s.now)
 				errs <- err
 			}
 		})
@@ -420,12 +420,12 @@ func (s *suite) listWhileWriting() {
 				default:
 				}
 				key := fmt.Sprintf("stay-%03d-%d", (i*7)%stay, w)
-				_, err := s.store.Set(s.Context(), s.app, "c", key, json.RawMessage(`1`), time.Time{}, nil, s.now)
+				_, err := s.store.Set(s.Context(), cloud.Cause{}, s.app, "c", key, json.RawMessage(`1`), time.Time{}, nil, s.now)
 				if err == nil && i%2 == 1 {
-					_, err = s.store.Delete(s.Context(), s.app, "c", key, s.now)
+					_, err = s.store.Delete(s.Context(), cloud.Cause{}, s.app, "c", key, s.now)
 				}
 				if err == nil { // and change one that stays
-					_, err = s.store.Set(s.Context(), s.app, "c", want[i%stay], json.RawMessage(`2`), time.Time{}, nil, s.now)
+					_, err = s.store.Set(s.Context(), cloud.Cause{}, s.app, "c", want[i%stay], json.RawMessage(`2`), time.Time{}, nil, s.now)
 				}
 				if err != nil {
 					errs <- err
@@ -461,9 +461,9 @@ func (s *suite) listWhileWriting() {
 
 func (s *suite) collections() {
 	for _, name := range []string{"b", "a", "é", "B", "a"} {
-		_, err := s.store.Increment(s.Context(), s.app, name, "k", 1, s.now)
+		_, err := s.store.Increment(s.Context(), cloud.Cause{}, s.app, name, "k", 1, s.now)
 		s.must(err)
-		_, err = s.store.Increment(s.Context(), s.app, name, "k2", 1, s.now)
+		_, err = s.store.Increment(s.Context(), cloud.Cause{}, s.app, name, "k2", 1, s.now)
 		s.must(err)
 	}
 	for _, c := range []struct {
@@ -487,7 +487,7 @@ func (s *suite) collections() {
 
 func (s *suite) sweep() {
 	for i := range 5 {
-		_, err := s.store.Set(s.Context(), s.app, "c", fmt.Sprint(i), json.RawMessage(`1`), s.now.Add(time.Duration(i)*time.Second), nil, s.now)
+		_, err := s.store.Set(s.Context(), cloud.Cause{}, s.app, "c", fmt.Sprint(i), json.RawMessage(`1`), s.now.Add(time.Duration(i)*time.Second), nil, s.now)
 		s.must(err)
 	}
 	s.set("stays", `1`)
