@@ -23,8 +23,8 @@ are one segment each (/users/:id), or ends in /* for all that lies below
 (/files/*).
 
 A request to a route of the mode async is answered at once with 202 and an
-execution_id; the script runs afterwards, again if it fails. What became of it
-shows pic executions show.`,
+execution_id; the script runs afterwards, again if it fails. pic executions
+show tells what became of it.`,
 	}, c.routesList(), c.routesAdd(), c.routesRemove(), c.routesMatch())
 }
 

@@ -114,7 +114,7 @@ func (c *cli) scriptsRollback() *cobra.Command {
 func (c *cli) scriptsRemove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "rm SCRIPT...",
-		Short:             "Delete scripts with their versions and routes",
+		Short:             "Delete scripts with their versions, routes and triggers",
 		Args:              args(1, -1),
 		ValidArgsFunction: c.completeScripts,
 		RunE: c.withClient(func(cmd *cobra.Command, cl *client, args []string) error {

@@ -17,14 +17,14 @@ func (c *cli) triggers() *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "triggers",
 		Short: "Run scripts on changes, schedules and failures",
-		Long: `A trigger runs a script of the app for each event of a kind:
+		Long: `A trigger runs a script of the app for each event of a kind: kv (an entry of the
+key-value data was set or deleted), cron (a moment of a schedule has come) or
+dead_letter (an event was given up). The script's default export gets the event as
+scheduled(event, env, ctx) if it is of the kind cron, else as
+trigger(event, env, ctx).
 
-  kv           an entry of the key-value data was set or deleted
-  cron         a moment of a schedule has come
-  dead_letter  an event was given up
-
-It runs in your name, and with no more than the scopes of your key. What fails is
-tried again, and after the last attempt it is a dead letter: pic dead-letters.`,
+It runs in your name, with no more than the scopes of your key. What fails is tried
+again, and is a dead letter after the last attempt: see pic dead-letters.`,
 	}, c.triggersList(), c.triggersShow(), c.triggersAdd(), c.triggersRemove(),
 		c.triggersFire(), c.triggersEnable("enable", true), c.triggersEnable("disable", false))
 }
@@ -165,7 +165,7 @@ double that, four times and so on (exponential), two times, three times and so o
 	flags.StringVar(&in.Schedule, "schedule", "", "`EXPRESSION` that tells when a cron trigger runs")
 	flags.StringVar(&in.TimeZone, "tz", "", "time `ZONE` of the schedule, such as Europe/Berlin (default UTC)")
 	flags.IntVar(&in.Retry.Attempts, "attempts", 0, fmt.Sprintf("at most `N` attempts in all (default %d)", cloud.DefaultRetry.Attempts))
-	flags.StringVar(&backoff, "backoff", "", fmt.Sprintf("how pauses grow: exponential, linear or constant (default %s)", cloud.DefaultRetry.Backoff))
+	flags.StringVar(&backoff, "backoff", "", fmt.Sprintf("`GROWTH` of the pauses: exponential, linear or constant (default %s)", cloud.DefaultRetry.Backoff))
 	flags.DurationVar(&base, "base", 0, fmt.Sprintf("`TIME` of the first pause (default %s)", cloud.DefaultRetry.Base))
 	flags.DurationVar(&limit, "cap", 0, fmt.Sprintf("longest `TIME` of a pause (default %s)", duration(float64(cloud.DefaultRetry.Cap.Milliseconds()))))
 	flags.BoolVar(&disabled, "disabled", false, "do not run yet: pic triggers enable does")
@@ -255,15 +255,11 @@ that did.`,
 				return nil
 			}
 			c.note("Waiting for the event %s.", plain(event.EventID))
-			state, raw, err := c.awaitAttempt(cmd.Context(), cl, event.EventID)
-			if err != nil {
-				return err
+			status, err := c.awaitAttempt(cmd.Context(), cl, event.EventID)
+			if err == nil && status != "succeeded" {
+				err = fmt.Errorf("the event %s is %s", event.EventID, status)
 			}
-			c.show(raw, func(w io.Writer) { c.printState(w, state) })
-			if state.Status != "succeeded" {
-				return fmt.Errorf("the event %s is %s", event.EventID, state.Status)
-			}
-			return nil
+			return err
 		}),
 	}
 	cmd.Flags().StringVar(&payload, "payload", "", "`FILE` with the event's own fields as JSON; - for standard input")
