@@ -111,9 +111,36 @@ func CronPayload(f cloud.TriggerFilter, scheduled time.Time) json.RawMessage {
 	return payload
 }
 
+// State tells what became of an event. It asks nobody who may know: that is
+// decided by the app. CodeNotFound.
+func (s *Service) State(ctx context.Context, eventID string) (cloud.EventState, error) {
+	if !cloud.IsID(eventID) {
+		return cloud.EventState{}, NoEvent(eventID)
+	}
+	return s.store.State(ctx, eventID)
+}
+
+// DeadLetters returns those of the call's app that the filter selects, newest
+// first and without their payloads.
+func (s *Service) DeadLetters(ctx context.Context, call cloud.Call, f cloud.DeadLetterFilter) ([]cloud.DeadLetter, error) {
+	if _, err := s.enter(call); err != nil {
+		return nil, err
+	}
+	f.AppID = call.AppID
+	return s.store.DeadLetters(ctx, f)
+}
+
+// DeadLetter returns one of the call's app. CodeNotFound.
+func (s *Service) DeadLetter(ctx context.Context, call cloud.Call, id string) (cloud.DeadLetter, error) {
+	if _, err := s.enterAt(call, id); err != nil {
+		return cloud.DeadLetter{}, err
+	}
+	return s.store.DeadLetter(ctx, call.AppID, id)
+}
+
 // Replay implements cloud.DeadLetters.
 func (s *Service) Replay(ctx context.Context, call cloud.Call, id string) error {
-	by, err := s.enter(call)
+	by, err := s.enterAt(call, id)
 	if err != nil {
 		return err
 	}
@@ -124,15 +151,45 @@ func (s *Service) Replay(ctx context.Context, call cloud.Call, id string) error 
 	return nil
 }
 
-// Resolve implements cloud.DeadLetters.
-func (s *Service) Resolve(ctx context.Context, call cloud.Call, id, reason string) error {
+// ReplayAll replays those of the call's app that the filter selects and that
+// wait, or whose handler failed, and returns how many they were.
+func (s *Service) ReplayAll(ctx context.Context, call cloud.Call, f cloud.DeadLetterFilter) (int, error) {
 	by, err := s.enter(call)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	f.AppID = call.AppID
+	n, err := s.store.ReplayAll(ctx, f, by, s.now())
+	if n > 0 {
+		s.poke()
+	}
+	return n, err
+}
+
+// Resolve implements cloud.DeadLetters.
+func (s *Service) Resolve(ctx context.Context, call cloud.Call, id, reason string) error {
 	r := cloud.Ignored
 	if call.ByScript {
 		r = cloud.HandledByScript
+	}
+	return s.ResolveAs(ctx, call, id, r, reason)
+}
+
+// maxNote bounds what is said on resolving a dead letter, in bytes.
+const maxNote = 1000
+
+// ResolveAs closes a dead letter as cloud.Ignored or cloud.HandledByScript.
+// CodeNotFound; CodeConflict if it was settled before; CodeInvalid about
+// "resolution", or about "reason" over 1,000 bytes.
+func (s *Service) ResolveAs(ctx context.Context, call cloud.Call, id string, r cloud.Resolution, reason string) error {
+	by, err := s.enterAt(call, id)
+	switch {
+	case err != nil:
+		return err
+	case r != cloud.Ignored && r != cloud.HandledByScript:
+		return cloud.Invalid("resolution", "%q is neither %s nor %s", r, cloud.Ignored, cloud.HandledByScript)
+	case len(reason) > maxNote:
+		return cloud.Invalid("reason", "has %d bytes; at most %d are allowed", len(reason), maxNote)
 	}
 	return s.store.Resolve(ctx, call.AppID, id, r, reason, by, s.now())
 }
@@ -144,4 +201,12 @@ func (s *Service) enter(call cloud.Call) (by string, err error) {
 		return "", cloud.Errorf(cloud.CodeForbidden, "dead letters need credentials with the capability %s", cloud.AppManageDeadLetters)
 	}
 	return call.Principal.Name, call.Gate(s.authz, cloud.AppManageDeadLetters)
+}
+
+// enterAt is enter for one dead letter.
+func (s *Service) enterAt(call cloud.Call, id string) (by string, err error) {
+	if by, err = s.enter(call); err == nil && !cloud.IsID(id) {
+		err = NoDeadLetter(id)
+	}
+	return by, err
 }
