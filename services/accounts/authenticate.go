@@ -46,6 +46,13 @@ func (s *Service) bySession(ctx context.Context, hash [32]byte) (*cloud.Principa
 	return p, nil
 }
 
+// Principals are the users with the ids as principals, by id: for what runs in
+// their name without a key or session, such as events. Users who are gone or
+// inactive are left out.
+func (s *Service) Principals(ctx context.Context, userIDs []string) (map[string]*cloud.Principal, error) {
+	return s.store.Principals(ctx, userIDs)
+}
+
 // note records the use of a key or session if that is due. A failure is not the
 // caller's.
 func (s *Service) note(ctx context.Context, id string, last, now time.Time, record func() error) {

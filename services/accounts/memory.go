@@ -114,6 +114,18 @@ func (m *Memory) PrincipalBySession(_ context.Context, hash [32]byte, now time.T
 	return nil, time.Time{}, cloud.Errorf(cloud.CodeUnauthorized, "the session has ended; log in again")
 }
 
+// Principals implements Store.
+func (m *Memory) Principals(_ context.Context, userIDs []string) (map[string]*cloud.Principal, error) {
+	s := m.state.Load()
+	principals := map[string]*cloud.Principal{}
+	for _, id := range userIDs {
+		if s.accounts[id].User.Active {
+			principals[id] = s.principal(id)
+		}
+	}
+	return principals, nil
+}
+
 func (s *state) principal(userID string) *cloud.Principal {
 	user := s.accounts[userID].User
 	p := &cloud.Principal{UserID: user.ID, Name: user.Name, Role: user.Role, Apps: map[string]cloud.AppRole{}}

@@ -24,6 +24,10 @@ type Store interface {
 	// of its token, with the user's memberships. CodeUnauthorized if there is none.
 	PrincipalBySession(ctx context.Context, hash [32]byte, now time.Time) (p *cloud.Principal, seen time.Time, err error)
 
+	// Principals finds the active among the users with the ids, by id, with their
+	// memberships, as they are without a key or session.
+	Principals(ctx context.Context, userIDs []string) (map[string]*cloud.Principal, error)
+
 	// NoteKeyUse and NoteSessionUse record a use; they change nothing else, wait for
 	// no disk, and are no error if key or session have ended meanwhile.
 	NoteKeyUse(ctx context.Context, keyID string, at time.Time) error

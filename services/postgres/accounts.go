@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -81,6 +82,23 @@ func scanSessionHolder(row pgx.CollectableRow) (c credential, err error) {
 	p := &cloud.Principal{}
 	err = row.Scan(&p.UserID, &p.Name, &p.Role, &p.Apps, &p.SessionID, &c.used)
 	return credential{p, c.used.UTC()}, err
+}
+
+// Principals implements accounts.Store.
+func (s *Accounts) Principals(ctx context.Context, userIDs []string) (map[string]*cloud.Principal, error) {
+	userIDs = slices.DeleteFunc(slices.Clone(userIDs), func(id string) bool { return !cloud.IsID(id) })
+	found, err := selectAll(ctx, s.pool, scanPrincipal, `
+		SELECT users.id, users.name, users.role, `+memberships+` FROM users WHERE users.id = ANY($1) AND users.active`, userIDs)
+	principals := make(map[string]*cloud.Principal, len(found))
+	for _, p := range found {
+		principals[p.UserID] = p
+	}
+	return principals, err
+}
+
+func scanPrincipal(row pgx.CollectableRow) (*cloud.Principal, error) {
+	p := &cloud.Principal{}
+	return p, row.Scan(&p.UserID, &p.Name, &p.Role, &p.Apps)
 }
 
 // NoteKeyUse implements accounts.Store.

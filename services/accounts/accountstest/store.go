@@ -41,6 +41,7 @@ func TestStore(t *testing.T, newStore New) {
 		"a key ends when it is deleted, by its user":        (*suite).deleteKey,
 		"a key is for an app that exists":                   (*suite).keyOfNoApp,
 		"a principal is as its user is now":                 (*suite).principalFollows,
+		"principals are found by their users":               (*suite).principals,
 		"members have one role in an app":                   (*suite).members,
 		"a user takes everything along":                     (*suite).deleteUser,
 		"notes of use harm nothing":                         (*suite).notes,
@@ -595,6 +596,34 @@ func (s *suite) principalFollows() {
 	ann.Active = true
 	update()
 	want(cloud.Member)
+}
+
+func (s *suite) principals() {
+	ann, bob, off := s.add("ann", cloud.Owner), s.add("bob", cloud.Member), s.add("off", cloud.Member)
+	off.Active = false
+	s.done(func(ctx context.Context, tx accounts.Tx) error {
+		for app, role := range map[string]cloud.AppRole{s.app: cloud.Editor, s.other: cloud.Viewer} {
+			if _, err := tx.SetMember(ctx, app, bob.ID, role); err != nil {
+				return err
+			}
+		}
+		return tx.UpdateUser(ctx, off)
+	})
+	for _, test := range []struct {
+		ids  []string
+		want map[string]*cloud.Principal
+	}{
+		{nil, map[string]*cloud.Principal{}},
+		{[]string{off.ID, cloud.NewID(), "x", ""}, map[string]*cloud.Principal{}},
+		{[]string{bob.ID, ann.ID, bob.ID, off.ID}, map[string]*cloud.Principal{
+			ann.ID: {UserID: ann.ID, Name: "ann", Role: cloud.Owner, Apps: map[string]cloud.AppRole{}},
+			bob.ID: {UserID: bob.ID, Name: "bob", Role: cloud.Member, Apps: map[string]cloud.AppRole{s.app: cloud.Editor, s.other: cloud.Viewer}},
+		}},
+	} {
+		got, err := s.store.Principals(s.Context(), test.ids)
+		s.must(err)
+		s.equal(got, test.want)
+	}
 }
 
 func (s *suite) listMembers(app string) []cloud.AppMember {
