@@ -153,14 +153,8 @@ func (e *execution) reject(w http.ResponseWriter, r *http.Request, bad *cloud.Er
 // writeHead writes the head of the script's response, or says why it cannot be
 // one.
 func (e *execution) writeHead(w http.ResponseWriter, head *wire.Response) *cloud.Error {
-	if head.Status < 200 || head.Status > 599 {
-		return cloud.Errorf(cloud.CodeInvalidResponse, "the script's response has the status %d; 200 to 599 are possible", head.Status)
-	}
-	for i := range head.Headers {
-		h := &head.Headers[i]
-		if !httpguts.ValidHeaderFieldName(h.Name) || !httpguts.ValidHeaderFieldValue(h.Value) {
-			return cloud.Errorf(cloud.CodeInvalidResponse, "the script's response has a header field %q that HTTP does not allow", h.Name)
-		}
+	if bad := checkHead(head); bad != nil {
+		return bad
 	}
 	out := w.Header()
 	for i := range head.Headers {
@@ -180,6 +174,20 @@ func (e *execution) writeHead(w http.ResponseWriter, head *wire.Response) *cloud
 	}
 	e.status = head.Status
 	w.WriteHeader(head.Status)
+	return nil
+}
+
+// checkHead refuses what is no head of a response.
+func checkHead(head *wire.Response) *cloud.Error {
+	if head.Status < 200 || head.Status > 599 {
+		return cloud.Errorf(cloud.CodeInvalidResponse, "the script's response has the status %d; 200 to 599 are possible", head.Status)
+	}
+	for i := range head.Headers {
+		h := &head.Headers[i]
+		if !httpguts.ValidHeaderFieldName(h.Name) || !httpguts.ValidHeaderFieldValue(h.Value) {
+			return cloud.Errorf(cloud.CodeInvalidResponse, "the script's response has a header field %q that HTTP does not allow", h.Name)
+		}
+	}
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,13 +18,21 @@ import (
 // script and say so before it is killed.
 const grace = 250 * time.Millisecond
 
-// execution is one run of a script from its request to its record. Two sides
-// work on it: the goroutine that serves the request, and the one that reads
-// from the worker. The record is made by whichever is done last.
+// execution is one run of a script from its request or event to its record. Two
+// sides work on it: the goroutine that serves the request or delivers the event,
+// and the one that reads from the worker. The record is made by whichever is done
+// last.
 type execution struct {
 	x         *Executor
 	plan      *cloud.Plan
 	id0       string // the execution's id in the log
+	handler   string // method of the script's default export
+	event     bool   // nobody waits for an answer
+	trigger   string // for the record
+	eventID   string
+	causeID   string
+	depth     int
+	attempt   int
 	requestID string
 	method    string
 	path      string
@@ -52,6 +59,7 @@ type execution struct {
 	detached  bool           // nobody takes the response any more
 	repeat    bool           // the worker died before it saw the execution: start it again
 	once      bool           // it may be started again
+	cut       bool           // its time was ended from outside
 	overdue   bool           // the worker is killed because of it
 	ended     bool           // nothing comes from the worker any more
 	end       wire.End
@@ -60,6 +68,7 @@ type execution struct {
 	// Of the request's side.
 	status   int          // of the answer; 0 without one
 	rejected *cloud.Error // why the script's response could not be sent
+	unborn   bool         // nothing of the script has run: there is no record
 
 	// Of the worker's side.
 	lines     []cloud.LogLine
@@ -69,14 +78,19 @@ type execution struct {
 	calls     hostCalls
 
 	sides atomic.Int32 // that are not done
+
+	mapping sync.Once
+	mapped  *cloud.ScriptError // see thrown
 }
 
-func newExecution(x *Executor, plan *cloud.Plan, r *http.Request) *execution {
+// fetchHandler is the handler that answers.
+const fetchHandler = "fetch"
+
+func newExecution(x *Executor, plan *cloud.Plan) *execution {
 	e := &execution{
-		x: x, plan: plan, id0: x.cfg.NewID(), method: r.Method, path: r.URL.Path,
+		x: x, plan: plan, id0: x.cfg.NewID(),
 		news: make(chan struct{}, 1), bodyRoom: wire.InitialCredit, allowance: wire.InitialCredit,
 	}
-	e.requestID = requestID(r, e.id0)
 	e.room.L = &e.mu
 	e.sides.Store(2)
 	return e
@@ -118,7 +132,7 @@ func (e *execution) expire(w *worker) {
 	e.overdue = expired
 	e.mu.Unlock()
 	if expired {
-		w.kill(fmt.Errorf("execution %s of script %s ran past its wall clock limit and was not interrupted", e.id0, e.plan.Script.Name))
+		w.kill(fmt.Errorf("execution %s of script %s ran past its time and was not interrupted", e.id0, e.plan.Script.Name))
 	}
 }
 
@@ -127,6 +141,9 @@ func (e *execution) expire(w *worker) {
 func (e *execution) handle(f wire.Frame) (ended bool, err error) {
 	switch f.Type {
 	case wire.TypeResponse:
+		if e.handler != fetchHandler {
+			return false, errors.New("a response to an event")
+		}
 		head, err := wire.ParseResponse(f.Payload)
 		if err != nil {
 			return false, err
@@ -200,7 +217,7 @@ func (e *execution) takeBody(p []byte) error {
 	case e.head.Length >= 0 && e.received > e.head.Length:
 		return errors.New("a response body beyond its length")
 	}
-	if !e.detached {
+	if !e.detached && !e.event {
 		e.body = append(e.body, p...)
 	}
 	return nil
@@ -239,7 +256,7 @@ func (e *execution) log(l wire.Log) {
 func (e *execution) conclude(end wire.End) {
 	e.mu.Lock()
 	failure := verdict(end)
-	if failure == nil && !e.answered && !e.detached {
+	if failure == nil && !e.answered && !e.detached && e.handler == fetchHandler {
 		failure = cloud.Errorf(cloud.CodeInvalidResponse, "the script ended without a response")
 	}
 	e.mu.Unlock()
@@ -300,7 +317,7 @@ func (e *execution) close(end wire.End, failure *cloud.Error) {
 		e.timer.Stop()
 	}
 	e.calls.stop(e)
-	e.x.gate.leave(e.plan.App.ID)
+	e.x.gate.leave(e.lane(), e.plan.App.ID)
 	if end.Error != nil {
 		end.Error.Name = printable(end.Error.Name)
 		end.Error.Message = printable(end.Error.Message)
@@ -308,11 +325,22 @@ func (e *execution) close(end wire.End, failure *cloud.Error) {
 		end.Error.Code = printable(end.Error.Code)
 	}
 	e.mu.Lock()
+	if e.cut && failure != nil && failure.Code == cloud.CodeTimeout {
+		end.Error, failure = nil, errCut
+	}
 	e.ended, e.end, e.failure = true, end, failure
 	e.mu.Unlock()
 	e.room.Broadcast()
 	e.wake()
 	e.side(true)
+}
+
+// lane is where it waits at the gate.
+func (e *execution) lane() lane {
+	if e.event {
+		return events
+	}
+	return requests
 }
 
 // side notes that one side is done; the last one makes the record. The
@@ -331,7 +359,7 @@ func (e *execution) side(ofWorker bool) {
 // record hands the execution's record to the log.
 func (e *execution) record() {
 	defer e.x.tally.done()
-	if e.x.cfg.Log == nil {
+	if e.x.cfg.Log == nil || e.unborn {
 		return
 	}
 	var code cloud.Code
@@ -341,7 +369,8 @@ func (e *execution) record() {
 	e.x.cfg.Log.Add(cloud.Execution{
 		ID: e.id0, AppID: e.plan.App.ID,
 		ScriptID: e.plan.Script.ID, ScriptName: e.plan.Script.Name, Version: e.plan.Script.Version,
-		Trigger: "http", RequestID: e.requestID, Method: printable(e.method), Path: e.plan.Env.Mask(printable(e.path)),
+		Trigger: e.trigger, EventID: e.eventID, Attempt: e.attempt, Depth: e.depth, CauseID: e.causeID,
+		RequestID: e.requestID, Method: printable(e.method), Path: e.plan.Env.Mask(printable(e.path)),
 		Status: e.status, Code: code,
 		StartedAt: e.started, Duration: e.x.cfg.Now().Sub(e.started), CPU: e.end.CPU, PeakMemory: e.end.Peak,
 		Lines: e.printed(), Truncated: e.truncated, Error: e.thrown(),
@@ -371,12 +400,15 @@ func (e *execution) thrown() *cloud.ScriptError {
 	if e.end.Error == nil {
 		return nil
 	}
-	mapped := *e.end.Error
-	mapped.Stack = e.x.cfg.MapStack(e.plan.Script.Build, mapped.Stack)
-	for _, text := range []*string{&mapped.Name, &mapped.Message, &mapped.Stack, &mapped.Code} {
-		*text = e.plan.Env.Mask(*text)
-	}
-	return &mapped
+	e.mapping.Do(func() {
+		mapped := *e.end.Error
+		mapped.Stack = e.x.cfg.MapStack(e.plan.Script.Build, mapped.Stack)
+		for _, text := range []*string{&mapped.Name, &mapped.Message, &mapped.Stack, &mapped.Code} {
+			*text = e.plan.Env.Mask(*text)
+		}
+		e.mapped = &mapped
+	})
+	return e.mapped
 }
 
 // printable is s as Postgres can keep it: valid UTF-8 without U+0000.

@@ -31,6 +31,7 @@ type Config struct {
 
 	Capacity  int           // executions at once; 32
 	AppShare  int           // executions of one app at once; three quarters of Capacity
+	Events    int           // of Capacity, what Run may have, and of that one app three quarters; half of Capacity
 	AppQueue  int           // requests of one app that may wait for a place; 1024
 	QueueWait time.Duration // how long a request waits for a place; 1 s
 	IdleStop  time.Duration // how long a worker is kept that runs nothing; 60 s
@@ -75,12 +76,13 @@ func New(cfg Config) (*Executor, error) {
 	}
 	orDefault(&cfg.Capacity, 32)
 	orDefault(&cfg.AppShare, max(1, cfg.Capacity*3/4))
+	orDefault(&cfg.Events, max(1, cfg.Capacity/2))
 	orDefault(&cfg.AppQueue, 1024)
 	orDefault(&cfg.QueueWait, time.Second)
 	orDefault(&cfg.IdleStop, time.Minute)
 	orDefault(&cfg.StartWait, 5*time.Second)
-	if cfg.Capacity < 0 || cfg.AppShare < 0 || cfg.AppQueue < 0 {
-		return nil, errors.New("executor: capacity, share and queue must be positive")
+	if cfg.Capacity < 0 || cfg.AppShare < 0 || cfg.Events < 0 || cfg.AppQueue < 0 {
+		return nil, errors.New("executor: capacity, shares and queue must be positive")
 	}
 	l, err := newLauncher(cfg.Worker)
 	if err != nil {
@@ -90,6 +92,7 @@ func New(cfg Config) (*Executor, error) {
 		cfg: cfg, launcher: l, tally: &tally{empty: make(chan struct{})},
 		gate: &gate{
 			capacity: cfg.Capacity, share: min(cfg.AppShare, cfg.Capacity),
+			eventCapacity: min(cfg.Events, cfg.Capacity), eventShare: max(1, cfg.Events*3/4),
 			queue: cfg.AppQueue, wait: cfg.QueueWait, apps: map[string]*gateApp{},
 		},
 	}
@@ -121,13 +124,15 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, problem{err: cloud.Errorf(cloud.CodeInternal, "no script was chosen for this request")})
 		return
 	}
-	e := newExecution(x, plan, r)
+	e := newExecution(x, plan)
+	e.handler, e.trigger, e.method, e.path = fetchHandler, "http", r.Method, r.URL.Path
+	e.requestID = requestID(r, e.id0)
 	body, err := e.receive(r)
 	if err != nil {
 		writeProblem(w, r, problem{err: cloud.Errorf(cloud.CodeInvalid, "the request body broke off")})
 		return
 	}
-	if err := x.enter(r.Context(), plan.App.ID); err != nil {
+	if err := x.enter(r.Context(), requests, plan.App.ID); err != nil {
 		writeProblem(w, r, problem{err: err})
 		return
 	}
@@ -135,18 +140,19 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // enter takes a place in the gate.
-func (x *Executor) enter(ctx context.Context, appID string) error {
-	if !x.tally.add() {
-		x.refused.Add(1)
-		return errStopping
-	}
-	if err := x.gate.enter(ctx, appID); err != nil {
+func (x *Executor) enter(ctx context.Context, l lane, appID string) error {
+	err := error(errStopping)
+	if x.tally.add() {
+		if err = x.gate.enter(ctx, l, appID); err == nil {
+			x.executions.Add(1)
+			return nil
+		}
 		x.tally.done()
-		x.refused.Add(1)
-		return err
 	}
-	x.executions.Add(1)
-	return nil
+	if l == requests {
+		x.refused.Add(1)
+	}
+	return err
 }
 
 // Forget ends the workers of an app that is gone, once what they run has ended.
@@ -173,7 +179,7 @@ func (x *Executor) Stop(ctx context.Context) {
 // Stats are what an Executor counts.
 type Stats struct {
 	Running      int   // executions now
-	Waiting      int   // requests waiting for a place now
+	Waiting      int   // requests and events waiting for a place now
 	Workers      int   // worker processes now
 	Executions   int64 // begun since the start
 	Refused      int64 // requests that got no place since the start

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,10 +30,15 @@ func FuzzWorkerFrames(f *testing.F) {
 	f.Add(bytes.Join([][]byte{body, head}, nil))
 	f.Add(bytes.Join([][]byte{end, end}, nil))
 	f.Add(frame(wire.TypeReady, 0, []byte{1}))
+	f.Add(bytes.Join([][]byte{
+		frame(wire.TypeResponse, 2, wire.Response{Status: 200, Length: -1}.Append(nil)), frame(wire.TypeResponseBody, 2, []byte("dropped")),
+		frame(wire.TypeEnd, 3, wire.End{NoRetry: true}.Append(nil)),
+	}, nil))
+	f.Add(frame(wire.TypeResponse, 3, wire.Response{Status: 200, Length: 0}.Append(nil)))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		x := &Executor{
 			cfg:   Config{Logger: slog.New(slog.DiscardHandler), Now: time.Now, NewID: cloud.NewID, MapStack: func(_ *cloud.Build, s string) string { return s }},
-			gate:  &gate{capacity: 2, share: 2, apps: map[string]*gateApp{}},
+			gate:  &gate{capacity: 3, share: 3, eventCapacity: 2, eventShare: 2, apps: map[string]*gateApp{}},
 			tally: &tally{empty: make(chan struct{})},
 		}
 		w := &worker{
@@ -46,12 +50,16 @@ func FuzzWorkerFrames(f *testing.F) {
 		w.argsRoom.L = &w.argsMu
 		plan := &cloud.Plan{App: cloud.App{ID: "app"}, Script: cloud.Runnable{Limits: cloud.DefaultLimits, Build: &cloud.Build{}}}
 		var executions []*execution
-		for id := range uint32(2) {
-			e := newExecution(x, plan, httptest.NewRequest("GET", "/", nil))
+		for id := range uint32(3) {
+			e := newExecution(x, plan)
+			e.handler, e.event = fetchHandler, id > 0
+			if id == 2 {
+				e.handler = "trigger"
+			}
 			e.id, e.worker, e.program = id+1, w, &program{running: 1}
 			w.executions[e.id] = e
 			executions = append(executions, e)
-			if !x.tally.add() || x.gate.enter(t.Context(), "app") != nil {
+			if !x.tally.add() || x.gate.enter(t.Context(), e.lane(), "app") != nil {
 				t.Fatal("no place")
 			}
 		}
@@ -61,7 +69,7 @@ func FuzzWorkerFrames(f *testing.F) {
 		}
 		running := 0
 		for _, e := range executions {
-			if len(e.body) > wire.InitialCredit+wire.MaxChunk || len(e.lines) > maxLines {
+			if e.event && len(e.body) > 0 || len(e.body) > wire.InitialCredit+wire.MaxChunk || len(e.lines) > maxLines {
 				t.Errorf("held are %d bytes of body, %d lines", len(e.body), len(e.lines))
 			}
 			if !e.ended {

@@ -14,13 +14,13 @@ import (
 )
 
 func newGate(capacity, share, queue int) *gate {
-	return &gate{capacity: capacity, share: share, queue: queue, wait: time.Second, apps: map[string]*gateApp{}}
+	return &gate{capacity: capacity, share: share, eventCapacity: max(1, capacity/2), eventShare: max(1, capacity/2), queue: queue, wait: time.Second, apps: map[string]*gateApp{}}
 }
 
 // mustEnter takes a place that must be free.
 func mustEnter(t *testing.T, g *gate, app string) {
 	t.Helper()
-	if err := g.enter(t.Context(), app); err != nil {
+	if err := g.enter(t.Context(), requests, app); err != nil {
 		t.Fatalf("enter %s: %v", app, err)
 	}
 }
@@ -28,7 +28,7 @@ func mustEnter(t *testing.T, g *gate, app string) {
 // queueUp makes an execution of the app wait and note its name when it gets in.
 func queueUp(t *testing.T, g *gate, app, name string, in *names) {
 	go func() {
-		if err := g.enter(t.Context(), app); err != nil {
+		if err := g.enter(t.Context(), requests, app); err != nil {
 			name += " " + string(cloud.CodeOf(err))
 		}
 		in.add(name)
@@ -66,12 +66,12 @@ func TestGate(t *testing.T) {
 		g := newGate(1, 1, 8)
 		mustEnter(t, g, "a")
 		start := time.Now()
-		err := g.enter(t.Context(), "b")
+		err := g.enter(t.Context(), requests, "b")
 		if cloud.CodeOf(err) != cloud.CodeBusy || time.Since(start) != time.Second {
 			t.Errorf("got %v after %v", err, time.Since(start))
 		}
-		g.leave("a")
-		if running, waiting := g.count(); running != 0 || waiting != 0 || len(g.apps) != 0 || len(g.turn) != 0 {
+		g.leave(requests, "a")
+		if running, waiting := g.count(); running != 0 || waiting != 0 || len(g.apps) != 0 || len(g.turn[requests])+len(g.turn[events]) != 0 {
 			t.Errorf("left are %d running, %d waiting, %d apps", running, waiting, len(g.apps))
 		}
 	})
@@ -84,9 +84,9 @@ func TestGate(t *testing.T) {
 		queueUp(t, g, "a", "a3", &in)
 		in.want(t)
 		mustEnter(t, g, "b")
-		g.leave("b")
+		g.leave(requests, "b")
 		in.want(t)
-		g.leave("a")
+		g.leave(requests, "a")
 		synctest.Wait()
 		in.want(t, "a3")
 	})
@@ -100,7 +100,7 @@ func TestGate(t *testing.T) {
 		}
 		last := "x"
 		for _, next := range []string{"a", "b", "c", "a", "c", "a"} {
-			g.leave(last)
+			g.leave(requests, last)
 			synctest.Wait()
 			last = next
 		}
@@ -115,10 +115,10 @@ func TestGate(t *testing.T) {
 		var in names
 		queueUp(t, g, "a", "a3", &in)
 		queueUp(t, g, "c", "c1", &in)
-		g.leave("b")
+		g.leave(requests, "b")
 		synctest.Wait()
 		in.want(t, "c1")
-		g.leave("a")
+		g.leave(requests, "a")
 		synctest.Wait()
 		in.want(t, "c1", "a3")
 	})
@@ -129,7 +129,7 @@ func TestGate(t *testing.T) {
 		var in names
 		queueUp(t, g, "a", "a2", &in)
 		queueUp(t, g, "a", "a3", &in)
-		g.leave("a")
+		g.leave(requests, "a")
 		synctest.Wait()
 		in.want(t, "a2")
 	})
@@ -140,10 +140,10 @@ func TestGate(t *testing.T) {
 		var in names
 		queueUp(t, g, "a", "a2", &in)
 		start := time.Now()
-		if err := g.enter(t.Context(), "a"); cloud.CodeOf(err) != cloud.CodeBusy || time.Since(start) != 0 {
+		if err := g.enter(t.Context(), requests, "a"); cloud.CodeOf(err) != cloud.CodeBusy || time.Since(start) != 0 {
 			t.Errorf("got %v after %v", err, time.Since(start))
 		}
-		g.leave("a")
+		g.leave(requests, "a")
 		synctest.Wait()
 		in.want(t, "a2")
 	})
@@ -153,13 +153,13 @@ func TestGate(t *testing.T) {
 		mustEnter(t, g, "a")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- g.enter(ctx, "a") }()
+		go func() { done <- g.enter(ctx, requests, "a") }()
 		synctest.Wait()
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-		g.leave("a")
+		g.leave(requests, "a")
 		mustEnter(t, g, "a")
 	})
 
@@ -171,10 +171,10 @@ func TestGate(t *testing.T) {
 		g.close()
 		synctest.Wait()
 		in.want(t, "a2 unavailable")
-		if err := g.enter(t.Context(), "b"); cloud.CodeOf(err) != cloud.CodeUnavailable {
+		if err := g.enter(t.Context(), requests, "b"); cloud.CodeOf(err) != cloud.CodeUnavailable {
 			t.Errorf("got %v", err)
 		}
-		g.leave("a")
+		g.leave(requests, "a")
 	})
 
 	test("places are never lost nor made", func(t *testing.T) {
@@ -185,18 +185,18 @@ func TestGate(t *testing.T) {
 				app := fmt.Sprint(i % 5)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
 				defer cancel()
-				if g.enter(ctx, app) == nil {
+				if g.enter(ctx, requests, app) == nil {
 					time.Sleep(time.Duration(i%7) * time.Millisecond)
 					if running, _ := g.count(); running > 3 {
 						t.Errorf("%d run at once", running)
 					}
-					g.leave(app)
+					g.leave(requests, app)
 				}
 			})
 		}
 		all.Wait()
-		if running, waiting := g.count(); running != 0 || waiting != 0 || len(g.turn) != 0 || len(g.apps) != 0 {
-			t.Errorf("left are %d running, %d waiting, %d in turn, %d apps", running, waiting, len(g.turn), len(g.apps))
+		if running, waiting := g.count(); running != 0 || waiting != 0 || len(g.turn[requests])+len(g.turn[events]) != 0 || len(g.apps) != 0 {
+			t.Errorf("left are %d running, %d waiting, %d in turn, %d apps", running, waiting, len(g.turn[requests]), len(g.apps))
 		}
 	})
 }

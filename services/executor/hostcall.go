@@ -83,7 +83,7 @@ func (e *execution) carryOut(ctx context.Context, c wire.HostCall) {
 func (e *execution) callContext() cloud.Call {
 	return cloud.Call{
 		AppID: e.plan.App.ID, Principal: e.plan.Principal, ByScript: true,
-		ExecutionID: e.id0, RequestID: e.requestID,
+		ExecutionID: e.id0, RequestID: e.requestID, Depth: e.depth,
 	}
 }
 

@@ -32,20 +32,26 @@ func (e *execution) receive(r *http.Request) ([]byte, error) {
 // startFrame is what the worker is told of the execution; streamed says that
 // the body follows.
 func (e *execution) startFrame(r *http.Request) (start wire.Start, streamed bool) {
-	limits := &e.plan.Script.Limits
 	length := r.ContentLength
 	if r.Body == nil || r.Body == http.NoBody {
 		length = 0
 	}
+	start = e.start()
+	start.Method, start.URL, start.Headers, start.BodyLength = r.Method, e.url(r), requestHeaders(r), length
+	return start, length < 0 || length > maxSmallBody
+}
+
+// start is what the worker is told of every execution.
+func (e *execution) start() wire.Start {
+	limits := &e.plan.Script.Limits
 	return wire.Start{
-		Handler: "fetch",
+		Handler: e.handler,
 		Wall:    limits.Wall, CPU: limits.CPU,
 		RequestBody: limits.RequestBody, ResponseBody: limits.ResponseBody, Log: int64(limits.Log),
-		ExecutionID: e.id0, RequestID: e.requestID,
+		ExecutionID: e.id0, RequestID: e.requestID, EventID: e.eventID, Attempt: e.attempt, Depth: e.depth,
 		App: e.plan.App.Slug, Script: e.plan.Script.Name,
-		Method: r.Method, URL: e.url(r), Headers: requestHeaders(r),
-		BodyLength: length, Params: params(e.plan.Params), Principal: principal(e.plan),
-	}, length < 0 || length > maxSmallBody
+		Params: params(e.plan.Params), Principal: principal(e.plan),
+	}
 }
 
 // url is the absolute URL that the script sees.

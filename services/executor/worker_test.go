@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"runtime"
@@ -374,7 +373,7 @@ func TestExecution_died(t *testing.T) {
 		x.tally.add()
 		mustEnter(t, x.gate, "app")
 		plan := &cloud.Plan{App: cloud.App{ID: "app"}}
-		e := newExecution(x, plan, httptest.NewRequest("GET", "/", nil))
+		e := newExecution(x, plan)
 		e.once, e.detached = c.once, c.detached
 		e.worker = &worker{out: newOutput(c.conn)}
 		e.timer = time.NewTimer(time.Hour)
