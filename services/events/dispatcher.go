@@ -353,6 +353,8 @@ func (d *Dispatcher) judge(delivery cloud.Delivery, r Result, err error) Outcome
 		}
 	case r.Code == "":
 		o.Fate = Done
+	case d.attempt.Err() != nil && !r.Final:
+		o.Fate, o.RetryAt = Release, now // it was cut off, which is not its fault
 	case r.Final || delivery.Attempt >= delivery.Retry.Attempts:
 		o.Fate = Dead
 	default:
@@ -403,17 +405,12 @@ func (d *Dispatcher) free(batch []Outcome) {
 const settleAttempts = 5
 
 // write stores outcomes, and is stubborn about it: what is lost here is delivered
-// twice. It reports whether something will be due because of them.
+// twice. It reports whether something is due, or will be, because of them.
 func (d *Dispatcher) write(batch []Outcome) (due bool) {
 	var err error
 	for i := range settleAttempts {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		var emitted int
-		emitted, err = d.cfg.Store.Settle(ctx, d.cfg.Now(), batch)
-		cancel()
-		if err == nil {
-			d.sweep(batch)
-			return emitted > 0 || slices.ContainsFunc(batch, func(o Outcome) bool { return o.Fate == Retry || o.Fate == Release })
+		if due, err = d.store(batch); err == nil {
+			return due
 		}
 		select {
 		case <-time.After(200 * time.Millisecond << i):
@@ -422,25 +419,49 @@ func (d *Dispatcher) write(batch []Outcome) (due bool) {
 		}
 		break
 	}
-	d.cfg.Logger.Error("what became of events could not be stored; they will be delivered again", "events", len(batch), "error", err)
+	if cloud.CodeOf(err) == cloud.CodeUnavailable || len(batch) == 1 {
+		d.cfg.Logger.Error("what became of events could not be stored; they will be delivered again", "events", len(batch), "error", err)
+		return true
+	}
+	// One of them may be to blame: the others must not suffer from it.
+	for i, o := range batch {
+		if _, err := d.store(batch[i : i+1]); err != nil {
+			d.cfg.Logger.Error("what became of an event could not be stored; it will be delivered again", "event_id", o.Delivery.EventID, "error", err)
+		}
+	}
 	return true
 }
 
-// sweepLimit is how many old dead letters go when new ones come: more than came.
-const sweepLimit = 200
+// storeTimeout bounds a call of the store that Stop does not cut off.
+const storeTimeout = 10 * time.Second
 
-// sweep deletes old dead letters when there are new ones.
-func (d *Dispatcher) sweep(batch []Outcome) {
+// store settles outcomes.
+func (d *Dispatcher) store(batch []Outcome) (due bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	emitted, err := d.cfg.Store.Settle(ctx, d.cfg.Now(), batch)
+	if err != nil {
+		return false, err
+	}
+	due = emitted > 0
+	died := false
 	for _, o := range batch {
-		if o.Fate != Dead {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if _, err := d.cfg.Store.SweepDeadLetters(ctx, d.cfg.Now().Add(-d.cfg.Retention), sweepLimit+len(batch)); err != nil {
-			d.cfg.Logger.Warn("old dead letters could not be swept", "error", err)
-		}
-		return
+		due = due || o.Fate == Retry || o.Fate == Release
+		died = died || o.Fate == Dead
+	}
+	if died {
+		d.sweep(ctx, len(batch))
+	}
+	return due, nil
+}
+
+// sweepExtra is how many more old dead letters may go than new ones come.
+const sweepExtra = 200
+
+// sweep deletes old dead letters, because there are at most so many new ones.
+func (d *Dispatcher) sweep(ctx context.Context, came int) {
+	if _, err := d.cfg.Store.SweepDeadLetters(ctx, d.cfg.Now().Add(-d.cfg.Retention), came+sweepExtra); err != nil {
+		d.cfg.Logger.Warn("old dead letters could not be swept", "error", err)
 	}
 }
 

@@ -531,8 +531,8 @@ func TestDispatcher_StopCutsWhatTakesTooLong(t *testing.T) {
 			w.Errorf("it took %s", took)
 		}
 		time.Sleep(time.Minute)
-		if d := w.only(); d.Attempt != 2 { // a failed attempt, to be repeated
-			w.Errorf("attempt %d is next", d.Attempt)
+		if d := w.only(); d.Attempt != 1 { // it is not the event's fault
+			w.Errorf("attempt %d was counted", d.Attempt)
 		}
 	})
 }
@@ -833,6 +833,52 @@ func TestDispatcher_SettlingFailsForLong(t *testing.T) {
 			w.Errorf("%d errors, want 1:\n%s", n, &w.output)
 		}
 	})
+}
+
+// An outcome that the store refuses harms no other of its batch.
+func TestDispatcher_AnOutcomeThatCannotBeStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, nil)
+		store := &refuses{Memory: w.store, app: "refused"}
+		w = w.join(sleeps(time.Second), func(c *events.Config) { c.Store = store })
+		for range 10 {
+			w.put("app", nil)
+		}
+		w.put("refused", nil)
+		w.d.Start()
+		defer w.stop()
+		time.Sleep(20 * time.Second)
+		w.wantMade(11)
+		depth, err := w.store.Depth(t.Context())
+		if err != nil || len(depth.Waiting) != 1 || depth.Waiting["refused"] != 1 {
+			t.Errorf("in the outbox: %v (error %v)", depth.Waiting, err)
+		}
+		if n := w.logged("could not be stored"); n != 1 {
+			t.Errorf("%d errors, want 1:\n%s", n, &w.output)
+		}
+		time.Sleep(time.Hour)
+		if letters := w.letters("refused"); len(letters) != 1 {
+			t.Errorf("dead letters %+v", letters)
+		}
+		w.wantEmpty()
+	})
+}
+
+// refuses is a store that does not take what becomes of an app's deliveries, unless
+// they are given up.
+type refuses struct {
+	*events.Memory
+	app string
+}
+
+func (r *refuses) Settle(ctx context.Context, now time.Time, outcomes []events.Outcome) (int, error) {
+	for _, o := range outcomes {
+		if o.Delivery.AppID == r.app && o.Fate != events.Dead {
+			return 0, cloud.Errorf(cloud.CodeInvalid, "no text that can be stored")
+		}
+	}
+	return r.Memory.Settle(ctx, now, outcomes)
 }
 
 // Outcomes that come together are stored together.

@@ -2,6 +2,7 @@ package eventstest
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/picloud/picloud/services/cloud"
@@ -49,6 +50,18 @@ func (s *suite) release() {
 	s.wantNext(s.at(5))
 	d.DueAt = s.at(5)
 	s.same(s.claimOne(s.at(5)), d)
+}
+
+func (s *suite) strangeErrors() {
+	strange := &cloud.ScriptError{Name: "a\x00b", Message: "\xff\xfe \u2028 " + strings.Repeat("x", 100_000), Stack: "\x00", Code: "\xc3"}
+	s.put("x", s.now)
+	s.settle(s.now, events.Outcome{Delivery: s.claimOne(s.now), Fate: events.Retry, RetryAt: s.at(1), Reason: cloud.CodeScriptThrew, Error: strange})
+	d := s.claimOne(s.at(1))
+	s.equal(d.LastError != nil, true)
+	s.fixture.SetTrigger(s.handler("handler"))
+	s.equal(s.settle(s.at(1), events.Outcome{Delivery: d, Fate: events.Dead, Reason: cloud.CodeScriptThrew, Error: strange}), 1)
+	s.equal(s.letter().LastError != nil, true)
+	s.claimOne(s.at(1))
 }
 
 // die makes a dead letter of what is due, which must be one delivery.

@@ -53,6 +53,7 @@ func TestStore(t *testing.T, newStore New) {
 		"dropped: the row goes":                              (*suite).dropped,
 		"retry: due again, with the error":                   (*suite).retry,
 		"release: as if it had not been claimed":             (*suite).release,
+		"whatever a script throws can be stored":             (*suite).strangeErrors,
 		"dead: a dead letter":                                (*suite).dead,
 		"an attempt too many is not shown":                   (*suite).attemptTooMany,
 		"outcomes are settled together":                      (*suite).settleMany,
