@@ -218,6 +218,14 @@ var behaviours = map[string]func(*fakeRun){
 		slices.SortFunc(s.Headers, func(a, b wire.Header) int { return strings.Compare(a.Name+a.Value, b.Name+b.Value) })
 		r.answer(200, fmt.Sprintf("%s %s %d %v %v %s", s.Method, s.URL, s.BodyLength, s.Headers, s.Params, s.RequestID))
 	},
+	// tell-start logs what start answers.
+	"tell-start": func(r *fakeRun) {
+		s := r.start
+		slices.SortFunc(s.Headers, func(a, b wire.Header) int { return strings.Compare(a.Name+a.Value, b.Name+b.Value) })
+		text := fmt.Sprintf("%s %s %d %v %v %s", s.Method, s.URL, s.BodyLength, s.Headers, s.Params, s.RequestID)
+		r.send(wire.TypeLog, wire.Log{Level: "info", Text: text}.Append(nil))
+		r.answer(200, "")
+	},
 	"env": func(r *fakeRun) { r.answer(200, fmt.Sprint(r.envs, r.env)) },
 	"principal": func(r *fakeRun) {
 		if p := r.start.Principal; p != nil {
@@ -259,6 +267,47 @@ var behaviours = map[string]func(*fakeRun){
 		op, args, _ := strings.Cut(r.rest, " ")
 		result := r.call(op, args)
 		r.answer(200, fmt.Sprintf("%s|%s|%s", result.Value, result.Code, result.Message))
+	},
+	// attempt logs what it was started for.
+	"attempt": func(r *fakeRun) {
+		s := r.start
+		text := fmt.Sprintf("%s %s %d %d %s %q %s %v", s.Handler, s.EventID, s.Attempt, s.Depth, s.Event, s.Method, s.RequestID, s.Params)
+		r.send(wire.TypeLog, wire.Log{Level: "info", Text: text}.Append(nil))
+		r.end(wire.End{})
+	},
+	// calls makes a host call and ends without an answer.
+	"calls": func(r *fakeRun) {
+		op, args, _ := strings.Cut(r.rest, " ")
+		r.call(op, args)
+		r.end(wire.End{})
+	},
+	// no-more throws and wants no other attempt.
+	"no-more": func(r *fakeRun) { r.end(wire.End{Code: "script_threw", NoRetry: true, Error: scriptError("E", "")}) },
+	// cancelled waits until it is cut off, and then ends as it is told.
+	"cancelled": func(r *fakeRun) {
+		r.call("kv.get", `["hold","key"]`)
+		for f := range r.in {
+			if f.Type == wire.TypeCancel {
+				r.end(wire.End{Code: r.rest})
+				return
+			}
+		}
+	},
+	// second ends unless it is the worker's first execution.
+	"second": func(r *fakeRun) {
+		if r.id > 1 {
+			r.end(wire.End{})
+		}
+	},
+	// pour answers with so many MiB.
+	"pour": func(r *fakeRun) {
+		n, _ := strconv.Atoi(r.rest)
+		r.head(200, -1)
+		for range n * 16 {
+			r.write(make([]byte, wire.MaxChunk))
+		}
+		r.send(wire.TypeResponseEnd, nil)
+		r.end(wire.End{})
 	},
 	"end": func(r *fakeRun) { r.end(wire.End{Code: r.rest}) },
 	"throw": func(r *fakeRun) {

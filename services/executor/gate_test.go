@@ -17,6 +17,17 @@ func newGate(capacity, share, queue int) *gate {
 	return &gate{capacity: capacity, share: share, eventCapacity: max(1, capacity/2), eventShare: max(1, capacity/2), queue: queue, wait: time.Second, apps: map[string]*gateApp{}}
 }
 
+// queueEvent makes an event of the app wait and note its name when it gets in.
+func queueEvent(t *testing.T, g *gate, app, name string, in *names) {
+	go func() {
+		if err := g.enter(t.Context(), events, app); err != nil {
+			name += " " + string(cloud.CodeOf(err))
+		}
+		in.add(name)
+	}()
+	synctest.Wait()
+}
+
 // mustEnter takes a place that must be free.
 func mustEnter(t *testing.T, g *gate, app string) {
 	t.Helper()
@@ -177,20 +188,117 @@ func TestGate(t *testing.T) {
 		g.leave(requests, "a")
 	})
 
+	test("events have no more than their part of the places, and wait for them without end", func(t *testing.T) {
+		g := newGate(4, 4, 0)
+		var in names
+		for _, name := range []string{"a1", "a2", "a3", "b1"} {
+			queueEvent(t, g, name[:1], name, &in)
+		}
+		in.want(t, "a1", "a2")
+		mustEnter(t, g, "a")
+		mustEnter(t, g, "a")
+		time.Sleep(time.Hour)
+		in.want(t, "a1", "a2")
+		g.leave(events, "a")
+		synctest.Wait()
+		g.leave(events, "a")
+		synctest.Wait()
+		in.want(t, "a1", "a2", "a3", "b1")
+		if running, waiting := g.count(); running != 4 || waiting != 0 {
+			t.Errorf("%d run, %d wait", running, waiting)
+		}
+	})
+
+	test("an app's events leave room for those of others", func(t *testing.T) {
+		g := newGate(8, 8, 8)
+		g.eventShare = 3
+		var in names
+		for _, name := range []string{"a1", "a2", "a3", "a4", "a5", "b1"} {
+			queueEvent(t, g, name[:1], name, &in)
+		}
+		in.want(t, "a1", "a2", "a3", "b1")
+		g.leave(events, "b")
+		synctest.Wait()
+		in.want(t, "a1", "a2", "a3", "b1")
+		g.leave(events, "a")
+		synctest.Wait()
+		in.want(t, "a1", "a2", "a3", "b1", "a4")
+	})
+
+	test("requests go before events, but not always", func(t *testing.T) {
+		g := newGate(2, 2, 8)
+		mustEnter(t, g, "x")
+		mustEnter(t, g, "x")
+		var in names
+		queueEvent(t, g, "x", "e1", &in)
+		queueEvent(t, g, "y", "e2", &in)
+		for _, name := range []string{"r1", "r2", "r3", "r4", "r5", "r6", "r7"} {
+			queueUp(t, g, "x", name, &in)
+		}
+		lanes := map[string]lane{"e1": events, "e2": events}
+		apps := map[string]string{"e2": "y"}
+		for i := range 9 {
+			in.mu.Lock()
+			last := ""
+			if i > 0 {
+				last = in.list[i-1]
+			}
+			in.mu.Unlock()
+			app := apps[last]
+			if app == "" {
+				app = "x"
+			}
+			g.leave(lanes[last], app)
+			synctest.Wait()
+		}
+		in.want(t, "r1", "r2", "r3", "e1", "r4", "r5", "r6", "e2", "r7")
+	})
+
+	test("a request waits for nothing that only events may not have", func(t *testing.T) {
+		g := newGate(2, 2, 8)
+		var in names
+		queueEvent(t, g, "a", "e1", &in)
+		queueEvent(t, g, "a", "e2", &in)
+		mustEnter(t, g, "a")
+		in.want(t, "e1")
+	})
+
+	test("events that wait are refused by close, and go when they are called back", func(t *testing.T) {
+		g := newGate(1, 1, 8)
+		mustEnter(t, g, "a")
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- g.enter(ctx, events, "a") }()
+		synctest.Wait()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		var in names
+		queueEvent(t, g, "a", "e1", &in)
+		g.close()
+		synctest.Wait()
+		in.want(t, "e1 unavailable")
+		g.leave(requests, "a")
+		if running, waiting := g.count(); running != 0 || waiting != 0 || len(g.apps) != 0 || len(g.turn[events]) != 0 {
+			t.Errorf("left are %d running, %d waiting, %d apps", running, waiting, len(g.apps))
+		}
+	})
+
 	test("places are never lost nor made", func(t *testing.T) {
 		g := newGate(3, 2, 64)
 		var all sync.WaitGroup
 		for i := range 60 {
 			all.Go(func() {
-				app := fmt.Sprint(i % 5)
+				app, l := fmt.Sprint(i%5), lane(i%2)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
 				defer cancel()
-				if g.enter(ctx, requests, app) == nil {
+				if g.enter(ctx, l, app) == nil {
 					time.Sleep(time.Duration(i%7) * time.Millisecond)
 					if running, _ := g.count(); running > 3 {
 						t.Errorf("%d run at once", running)
 					}
-					g.leave(requests, app)
+					g.leave(l, app)
 				}
 			})
 		}
