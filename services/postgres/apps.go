@@ -59,7 +59,7 @@ func (s *Apps) App(ctx context.Context, ref string) (cloud.App, error) {
 }
 
 // CreateApp implements manager.Store.
-func (s *Apps) CreateApp(ctx context.Context, app cloud.App) (cloud.App, error) {
+func (s *Apps) CreateApp(ctx context.Context, app cloud.App, adminID string) (cloud.App, error) {
 	app.ID = cloud.NewID()
 	app.CreatedAt = stamp(s.now())
 	app.UpdatedAt = app.CreatedAt
@@ -72,6 +72,13 @@ func (s *Apps) CreateApp(ctx context.Context, app cloud.App) (cloud.App, error) 
 		}
 		if err := takeOver(ctx, tx, app.Slug); err != nil {
 			return err
+		}
+		if adminID != "" {
+			_, err := tx.Exec(ctx, `INSERT INTO app_members (app_id, user_id, role, created_at) VALUES ($1, $2, $3, $4)`,
+				app.ID, adminID, cloud.AppAdminRole, app.CreatedAt)
+			if err != nil {
+				return err
+			}
 		}
 		return notify(ctx, tx, app.ID)
 	})

@@ -39,7 +39,7 @@ func TestApps_App(t *testing.T) {
 	t.Parallel()
 	pool := cloudtest.Database(t)
 	s := postgres.NewApps(pool, func() time.Time { return noon })
-	a, err := s.CreateApp(t.Context(), cloud.App{Slug: "shop", Name: "Shop"})
+	a, err := s.CreateApp(t.Context(), cloud.App{Slug: "shop", Name: "Shop"}, "")
 	must(t, err)
 	equal(t, a, cloud.App{ID: a.ID, Slug: "shop", Name: "Shop", CreatedAt: noon, UpdatedAt: noon})
 
@@ -55,7 +55,7 @@ func TestApps_App(t *testing.T) {
 		_, err := s.App(t.Context(), ref)
 		wantCode(t, err, cloud.CodeNotFound)
 	}
-	_, err = s.CreateApp(t.Context(), cloud.App{Slug: "shop"})
+	_, err = s.CreateApp(t.Context(), cloud.App{Slug: "shop"}, "")
 	wantCode(t, err, cloud.CodeConflict)
 	var e *cloud.Error
 	if !errors.As(err, &e) || e.Field != "slug" {
@@ -68,7 +68,7 @@ func TestApps_App(t *testing.T) {
 		must(t, change(t, s, a.ID, func(tx manager.AppTx) error { return tx.Rename(t.Context(), "third", "Store") }))
 		must(t, change(t, s, a.ID, func(tx manager.AppTx) error { return tx.Rename(t.Context(), "shop", "Store") }))
 		equal(t, find("third").ID, a.ID)
-		b, err := s.CreateApp(t.Context(), cloud.App{Slug: "third"})
+		b, err := s.CreateApp(t.Context(), cloud.App{Slug: "third"}, "")
 		must(t, err)
 		equal(t, find("third"), b)
 		equal(t, find("store").ID, a.ID)

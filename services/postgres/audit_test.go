@@ -56,7 +56,7 @@ func TestAudit_Changes(t *testing.T) {
 		slug   string // of the app that the entry is about
 	}{
 		{"create-app", func(ctx context.Context) (err error) {
-			app, err = apps.CreateApp(ctx, cloud.App{Slug: "old"})
+			app, err = apps.CreateApp(ctx, cloud.App{Slug: "old"}, "")
 			return err
 		}, "old"},
 		{"rename-app", func(ctx context.Context) error {
@@ -117,7 +117,7 @@ func TestAudit_NoChange(t *testing.T) {
 		"a change of accounts that failed": func() error {
 			return users.Change(ctx, func(ctx context.Context, tx accounts.Tx) error { return errors.Join(tx.DeleteUser(ctx, ann.ID), no) })
 		},
-		"an app that could not be made": func() error { _, err := apps.CreateApp(ctx, cloud.App{Slug: "app"}); return err },
+		"an app that could not be made": func() error { _, err := apps.CreateApp(ctx, cloud.App{Slug: "app"}, ""); return err },
 		"no such app":                   func() error { return env.SetVariable(ctx, cloud.NewID(), "V", "x") },
 		"text that cannot be kept":      func() error { return env.SetVariable(ctx, app.ID, "V", "x\x00") },
 	} {
@@ -148,7 +148,7 @@ func TestApps_Audit(t *testing.T) {
 	var entries []*cloud.AuditEntry
 	for i := range 4 {
 		ctx, e := audited(t, []string{"create-app", "deploy"}[i%2])
-		app, err := apps.CreateApp(ctx, cloud.App{Slug: fmt.Sprint("app", i)})
+		app, err := apps.CreateApp(ctx, cloud.App{Slug: fmt.Sprint("app", i)}, "")
 		must(t, err)
 		made, entries = append(made, app), append(entries, e)
 	}
@@ -181,7 +181,7 @@ func TestApps_Audit(t *testing.T) {
 	})
 	t.Run("an entry of the machine's own command has no user", func(t *testing.T) {
 		ctx := cloud.WithAudit(t.Context(), &cloud.AuditEntry{Via: "command", Action: "create\x00app"})
-		_, err := apps.CreateApp(ctx, cloud.App{Slug: "last"})
+		_, err := apps.CreateApp(ctx, cloud.App{Slug: "last"}, "")
 		must(t, err)
 		e := readAudit(t, pool, cloud.AuditFilter{Limit: 1})[0]
 		equal(t, []string{e.UserID, e.Via, e.Action, e.AppSlug}, []string{"", "command", "create\uFFFDapp", "last"})

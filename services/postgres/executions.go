@@ -25,6 +25,7 @@ func NewExecutions(pool *pgxpool.Pool) *Executions { return &Executions{pool: po
 var executionColumns = []string{
 	"app_id", "id", "script_id", "script_name", "version", "trigger", "request_id", "method", "path",
 	"status", "code", "started_at", "duration_ns", "cpu_ns", "peak_memory", "lines", "truncated", "error",
+	"event_id", "attempt", "depth", "cause_id",
 }
 
 // AppendExecutions implements executor.LogStore. The commit does not wait for
@@ -92,11 +93,14 @@ func executionRow(r cloud.Execution) ([]any, error) {
 			return nil, err
 		}
 	}
-	var app, id, script pgtype.UUID
+	var app, id, script, event, cause pgtype.UUID
 	for _, u := range []struct {
 		to   *pgtype.UUID
 		text string
-	}{{&app, r.AppID}, {&id, r.ID}, {&script, r.ScriptID}} {
+	}{{&app, r.AppID}, {&id, r.ID}, {&script, r.ScriptID}, {&event, r.EventID}, {&cause, r.CauseID}} {
+		if u.text == "" && (u.to == &event || u.to == &cause) {
+			continue // null
+		}
 		if err := u.to.Scan(u.text); err != nil {
 			return nil, fmt.Errorf("execution %s: %w", r.ID, err)
 		}
@@ -104,6 +108,7 @@ func executionRow(r cloud.Execution) ([]any, error) {
 	return []any{
 		app, id, script, text(r.ScriptName), int32(r.Version), text(r.Trigger), text(r.RequestID), text(r.Method), text(r.Path),
 		int32(r.Status), string(r.Code), r.StartedAt, int64(r.Duration), int64(r.CPU), r.PeakMemory, lineText, r.Truncated, thrown,
+		event, int16(r.Attempt), int16(r.Depth), cause,
 	}, nil
 }
 
@@ -128,13 +133,15 @@ func (s *Executions) SweepExecutions(ctx context.Context, before time.Time, keep
 
 const executionSelect = `
 	SELECT id, app_id, script_id, script_name, version, trigger, request_id, method, path,
-	       status, code, started_at, duration_ns, cpu_ns, peak_memory, lines, truncated, error
+	       status, code, started_at, duration_ns, cpu_ns, peak_memory, lines, truncated, error,
+	       coalesce(event_id::text, ''), attempt, depth, coalesce(cause_id::text, '')
 	FROM executions`
 
 func scanExecution(row pgx.CollectableRow) (e cloud.Execution, err error) {
 	var lines, thrown []byte
 	err = row.Scan(&e.ID, &e.AppID, &e.ScriptID, &e.ScriptName, &e.Version, &e.Trigger, &e.RequestID, &e.Method, &e.Path,
-		&e.Status, &e.Code, &e.StartedAt, &e.Duration, &e.CPU, &e.PeakMemory, &lines, &e.Truncated, &thrown)
+		&e.Status, &e.Code, &e.StartedAt, &e.Duration, &e.CPU, &e.PeakMemory, &lines, &e.Truncated, &thrown,
+		&e.EventID, &e.Attempt, &e.Depth, &e.CauseID)
 	if err != nil {
 		return e, err
 	}
@@ -189,4 +196,14 @@ func (s *Apps) Execution(ctx context.Context, appID, id string) (cloud.Execution
 		return cloud.Execution{}, missing
 	}
 	return selectOne(ctx, s.pool, scanExecution, missing, executionSelect+` WHERE app_id = $1 AND id = $2`, appID, id)
+}
+
+// FindExecution implements manager.Store. The key begins with the app, so that
+// each is asked.
+func (s *Apps) FindExecution(ctx context.Context, id string) (cloud.Execution, error) {
+	missing := cloud.Errorf(cloud.CodeNotFound, "there is no record of an execution %q", id)
+	if !cloud.IsID(id) {
+		return cloud.Execution{}, missing
+	}
+	return selectOne(ctx, s.pool, scanExecution, missing, executionSelect+` WHERE (app_id, id) IN (SELECT apps.id, $1::uuid FROM apps)`, id)
 }

@@ -11,7 +11,7 @@ import (
 // BenchmarkExecutions_Append writes batches of 500 records; ns/op is per record.
 func BenchmarkExecutions_Append(b *testing.B) {
 	pool := cloudtest.Database(b)
-	app, err := postgres.NewApps(pool, nil).CreateApp(b.Context(), cloud.App{Slug: "app"})
+	app, err := postgres.NewApps(pool, nil).CreateApp(b.Context(), cloud.App{Slug: "app"}, "")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 // BenchmarkKV_Get compares the store with the same select on the bare pool.
 func BenchmarkKV_Get(b *testing.B) {
 	pool := cloudtest.Database(b)
-	app, err := postgres.NewApps(pool, nil).CreateApp(b.Context(), cloud.App{Slug: "app"})
+	app, err := postgres.NewApps(pool, nil).CreateApp(b.Context(), cloud.App{Slug: "app"}, "")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, cloudtest.LeakOptions()..
 
 func createApp(t *testing.T, pool *pgxpool.Pool, slug string) cloud.App {
 	t.Helper()
-	app, err := postgres.NewApps(pool, nil).CreateApp(t.Context(), cloud.App{Slug: slug, Name: slug})
+	app, err := postgres.NewApps(pool, nil).CreateApp(t.Context(), cloud.App{Slug: slug, Name: slug}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,9 +18,9 @@ func TestSource_Load(t *testing.T) {
 	pool := cloudtest.Database(t)
 	s := postgres.NewApps(pool, func() time.Time { return noon })
 	source := postgres.NewSource(pool, cloud.DefaultLimits, nil, nil)
-	empty, err := s.CreateApp(t.Context(), cloud.App{Slug: "empty"})
+	empty, err := s.CreateApp(t.Context(), cloud.App{Slug: "empty"}, "")
 	must(t, err)
-	app, err := s.CreateApp(t.Context(), cloud.App{Slug: "old"})
+	app, err := s.CreateApp(t.Context(), cloud.App{Slug: "old"}, "")
 	must(t, err)
 	want := cloud.AppState{FormerSlugs: []string{"old"}}
 	must(t, change(t, s, app.ID, func(tx manager.AppTx) error {
