@@ -28,7 +28,7 @@ type rule struct {
 	// a session nor a key.
 	via string
 	// unaudited says that the operation leaves the control plane as it is, although
-	// its method may change something. All others but GET go into the audit log.
+	// it may change data. All others but GET go into the audit log.
 	unaudited bool
 }
 
@@ -40,6 +40,7 @@ var access = map[string]rule{
 	"health":  {open: true, unclaimed: true},
 	"version": {open: true, unclaimed: true},
 	"openapi": {open: true},
+	"metrics": {needs: []cloud.Capability{cloud.InstanceAdmin}},
 
 	"claim":             {open: true, unclaimed: true, via: "claim"},
 	"log-in":            {open: true, via: "log-in"},
@@ -106,6 +107,20 @@ var access = map[string]rule{
 	"check-route":  {needs: []cloud.Capability{cloud.AppReadScript}, unaudited: true},
 	"match-route":  {needs: []cloud.Capability{cloud.AppReadScript}},
 
+	"list-triggers":  {needs: []cloud.Capability{cloud.AppReadScript}},
+	"get-trigger":    {needs: []cloud.Capability{cloud.AppReadScript}},
+	"add-trigger":    {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true},
+	"update-trigger": {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true},
+	"delete-trigger": {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true},
+	"fire-trigger":   {needs: []cloud.Capability{cloud.AppManageTriggers}, unaudited: true},
+
+	"list-dead-letters":   {needs: []cloud.Capability{cloud.AppManageDeadLetters}},
+	"get-dead-letter":     {needs: []cloud.Capability{cloud.AppManageDeadLetters}},
+	"replay-dead-letter":  {needs: []cloud.Capability{cloud.AppManageDeadLetters}, unaudited: true}, // the dead letter says who did
+	"replay-dead-letters": {needs: []cloud.Capability{cloud.AppManageDeadLetters}, unaudited: true},
+	"resolve-dead-letter": {needs: []cloud.Capability{cloud.AppManageDeadLetters}, unaudited: true},
+
+	"find-execution":  {anybody: true}, // of apps whose logs the caller may read
 	"list-executions": {needs: []cloud.Capability{cloud.AppReadLogs}},
 	"get-execution":   {needs: []cloud.Capability{cloud.AppReadLogs}},
 	"tail-executions": {needs: []cloud.Capability{cloud.AppReadLogs}},

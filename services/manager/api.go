@@ -72,7 +72,9 @@ func (m *Manager) serveAPI() error {
 	m.registerDomains(api)
 	m.registerScripts(api)
 	m.registerRoutes(api)
+	m.registerTriggers(api)
 	m.registerExecutions(api)
+	m.registerDeadLetters(api)
 	m.registerKV(api)
 	document, err := json.MarshalIndent(api.OpenAPI(), "", "  ")
 	if err != nil {

@@ -26,9 +26,11 @@ func (m *Manager) VisibleApps(ctx context.Context, p *cloud.Principal) ([]cloud.
 	return slices.DeleteFunc(apps, func(a cloud.App) bool { return m.mayKnow(p, a.ID) != nil }), nil
 }
 
-// CreateApp makes an app. An empty name becomes the slug. CodeInvalid about
-// "slug" or "name", CodeConflict about "slug", CodeLimit.
-func (m *Manager) CreateApp(ctx context.Context, slug, name string) (cloud.App, error) {
+// CreateApp makes an app. An empty name becomes the slug. Its creator, if not nil,
+// is app_admin in it from then on: an owner is that anywhere, others become so in
+// the app's member list. CodeInvalid about "slug" or "name", CodeConflict about
+// "slug", CodeLimit.
+func (m *Manager) CreateApp(ctx context.Context, slug, name string, creator *cloud.Principal) (cloud.App, error) {
 	if name == "" {
 		name = slug
 	}
@@ -42,7 +44,11 @@ func (m *Manager) CreateApp(ctx context.Context, slug, name string) (cloud.App, 
 	if len(apps) >= m.quotas.Apps {
 		return cloud.App{}, cloud.Errorf(cloud.CodeLimit, "this instance has %d apps, the most it keeps; delete one first", len(apps))
 	}
-	app, err := m.store.CreateApp(ctx, cloud.App{Slug: slug, Name: name})
+	adminID := ""
+	if creator != nil && creator.Role != cloud.Owner {
+		adminID = creator.UserID
+	}
+	app, err := m.store.CreateApp(ctx, cloud.App{Slug: slug, Name: name}, adminID)
 	if err != nil {
 		return cloud.App{}, namingSlug(err, slug)
 	}

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"time"
 
@@ -78,11 +79,21 @@ func (m *Manager) registerApps(api huma.API) {
 	}
 	operation(m, api, huma.Operation{
 		OperationID: "create-app", Method: http.MethodPost, Path: prefix + "/apps", Tags: []string{"apps"},
-		Summary: "Create an app", DefaultStatus: http.StatusCreated,
+		Summary: "Create an app", DefaultStatus: http.StatusCreated, Description: "The caller is its app_admin.",
 	}, func(ctx context.Context, c *caller, in *createAppInput) (*body[appJSON], error) {
 		about(ctx, "apps", in.Body.Slug)
-		app, err := m.CreateApp(ctx, in.Body.Slug, in.Body.Name)
-		return m.oneApp(ctx, c, app, err)
+		app, err := m.CreateApp(ctx, in.Body.Slug, in.Body.Name, c.principal)
+		if err != nil {
+			return nil, err
+		}
+		now := *c.principal // with what it is in the new app
+		now.Apps = maps.Clone(now.Apps)
+		if now.Apps == nil {
+			now.Apps = map[string]cloud.AppRole{}
+		}
+		now.Apps[app.ID] = cloud.AppAdminRole
+		c.principal = &now
+		return m.oneApp(ctx, c, app, nil)
 	})
 
 	operation(m, api, huma.Operation{

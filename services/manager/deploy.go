@@ -155,7 +155,7 @@ func (m *Manager) save(ctx context.Context, tx AppTx, before []cloud.Script, dra
 			continue
 		}
 		if j >= 0 && old.Kind == cloud.Endpoint && s.Kind == cloud.Module {
-			if err := m.checkNoRoutes(ctx, tx, old); err != nil {
+			if err := m.checkUnused(ctx, tx, old); err != nil {
 				return nil, prefixed(err, at)
 			}
 		}
@@ -239,13 +239,21 @@ func (m *Manager) draft(old cloud.Script, d ScriptDraft) (cloud.Script, error) {
 	return s, s.Limits.Check(m.ceilings)
 }
 
-func (m *Manager) checkNoRoutes(ctx context.Context, tx AppTx, s cloud.Script) error {
+// checkUnused refuses to make a module of an endpoint that something leads to.
+func (m *Manager) checkUnused(ctx context.Context, tx AppTx, s cloud.Script) error {
 	routes, err := tx.Routes(ctx)
 	if err != nil {
 		return err
 	}
 	if i := slices.IndexFunc(routes, func(r cloud.Route) bool { return r.ScriptID == s.ID }); i >= 0 {
 		return cloud.Invalid("kind", "%q cannot become a module while the route %s %s leads to it; delete the route first", s.Name, routes[i].Method, routes[i].Path)
+	}
+	triggers, err := tx.Triggers(ctx)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(triggers, func(t cloud.Trigger) bool { return t.ScriptID == s.ID }); i >= 0 {
+		return cloud.Invalid("kind", "%q cannot become a module while a trigger of the kind %s runs it; delete the trigger %s first", s.Name, triggers[i].Kind, triggers[i].ID)
 	}
 	return nil
 }

@@ -17,7 +17,11 @@ type executionJSON struct {
 	ID              string             `json:"id" format:"uuid"`
 	Script          string             `json:"script" doc:"The script's name then"`
 	Version         int                `json:"version"`
-	Trigger         string             `json:"trigger" example:"http"`
+	Trigger         string             `json:"trigger" doc:"http, async (a request to an async route), or the kind of an event" example:"http"`
+	EventID         *string            `json:"event_id" doc:"Of the event that it is an attempt for; null for a request that waits"`
+	Attempt         int                `json:"attempt" doc:"1 for the first of the event; 0 without one"`
+	Depth           int                `json:"depth" doc:"0 for a request, one more for each event that led here"`
+	CauseID         *string            `json:"cause_id" doc:"Execution that caused the event; null if none did"`
 	RequestID       string             `json:"request_id"`
 	Method          string             `json:"method"`
 	Path            string             `json:"path" doc:"Without the query, which may hold secrets"`
@@ -43,15 +47,55 @@ func newExecutionJSON(e cloud.Execution) executionJSON {
 		lines = []cloud.LogLine{}
 	}
 	return executionJSON{
-		ID: e.ID, Script: e.ScriptName, Version: e.Version, Trigger: e.Trigger, RequestID: e.RequestID,
+		ID: e.ID, Script: e.ScriptName, Version: e.Version, Trigger: e.Trigger,
+		EventID: idOrNull(e.EventID), Attempt: e.Attempt, Depth: e.Depth, CauseID: idOrNull(e.CauseID), RequestID: e.RequestID,
 		Method: e.Method, Path: e.Path, Status: e.Status, Code: e.Code, StartedAt: e.StartedAt.UTC(),
 		DurationMS: inMilliseconds(e.Duration), CPUMS: inMilliseconds(e.CPU), PeakMemoryBytes: e.PeakMemory,
 		Lines: lines, Truncated: e.Truncated, Error: e.Error,
 	}
 }
 
+// idOrNull is nil for "".
+func idOrNull(id string) *string {
+	if id == "" {
+		return nil
+	}
+	return &id
+}
+
+// timeOrNull is nil for the zero time.
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
 // inMilliseconds keeps microseconds as the fraction.
 func inMilliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// eventStateJSON tells what became of an event.
+type eventStateJSON struct {
+	ID         string          `json:"id" format:"uuid" doc:"Of the event; of a request that waited for its answer, the execution's"`
+	App        string          `json:"app" doc:"Slug"`
+	Status     string          `json:"status" enum:"queued,running,retrying,succeeded,dead,failed" doc:"failed: a request that waited for its answer and got an error"`
+	Attempts   int             `json:"attempts" doc:"Begun so far"`
+	NextAt     *time.Time      `json:"next_at" doc:"When the next attempt is due; null if none is"`
+	Executions []executionJSON `json:"executions" nullable:"false" doc:"Those that are in the log, oldest first"`
+	DeadLetter *string         `json:"dead_letter" doc:"Id of the dead letter, if it is dead"`
+}
+
+func newEventStateJSON(s cloud.EventState, app cloud.App) eventStateJSON {
+	out := eventStateJSON{
+		ID: s.ID, App: app.Slug, Status: s.Status, Attempts: s.Attempts, NextAt: timeOrNull(s.NextAt),
+		Executions: make([]executionJSON, len(s.Executions)), DeadLetter: idOrNull(s.DeadLetter),
+	}
+	for i, e := range s.Executions {
+		out.Executions[i] = newExecutionJSON(e)
+	}
+	return out
+}
 
 func (m *Manager) registerExecutions(api huma.API) {
 	type listInput struct {
@@ -91,6 +135,21 @@ func (m *Manager) registerExecutions(api huma.API) {
 		return &body[executionJSON]{newExecutionJSON(e)}, err
 	})
 
+	type findInput struct {
+		ID string `path:"id" doc:"The execution_id of an async route's answer, the id of an event, or of an execution"`
+	}
+	operation(m, api, huma.Operation{
+		OperationID: "find-execution", Method: http.MethodGet, Path: prefix + "/executions/{id}", Tags: []string{"executions"},
+		Summary:     "Tell what became of a request or an event, whichever app it is of",
+		Description: "Needs AppReadLogs in that app. What the caller may not see is not found.",
+	}, func(ctx context.Context, c *caller, in *findInput) (*body[eventStateJSON], error) {
+		s, app, err := m.EventState(ctx, c.principal, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &body[eventStateJSON]{newEventStateJSON(s, app)}, nil
+	})
+
 	type tailInput struct {
 		AppPath
 		Script string `query:"script" doc:"Name or id"`
@@ -105,10 +164,7 @@ func (m *Manager) registerExecutions(api huma.API) {
 		Responses: map[string]*huma.Response{"200": {
 			Description: "A stream that lasts until the client or the server closes it",
 			Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
-		}, "default": {
-			Description: "Error",
-			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
-		}},
+		}, "default": problemResponse},
 	}, func(ctx context.Context, c *caller, in *tailInput) (*tailOutput, error) {
 		// The subscription begins before the answer, and ends with the stream.
 		ctx, cancel := context.WithCancel(ctx)

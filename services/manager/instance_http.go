@@ -5,6 +5,9 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/picloud/picloud/services/cloud"
 )
 
 type healthJSON struct {
@@ -31,6 +34,12 @@ func listOf[T any](list []T) *items[T] {
 	return &out
 }
 
+// problemResponse describes the errors of operations whose answers are not JSON.
+var problemResponse = &huma.Response{
+	Description: "Error",
+	Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}},
+}
+
 type openapiOutput struct {
 	ContentType  string `header:"Content-Type"`
 	CacheControl string `header:"Cache-Control"`
@@ -55,5 +64,25 @@ func (m *Manager) registerInstance(api huma.API) {
 		Summary: "Describe the API, as OpenAPI 3.1",
 	}, func(context.Context, *caller, *struct{}) (*openapiOutput, error) {
 		return &openapiOutput{ContentType: "application/openapi+json", CacheControl: "no-cache", Body: m.document}, nil
+	})
+
+	type metricsOutput struct {
+		Body func(huma.Context)
+	}
+	operation(m, api, huma.Operation{
+		OperationID: "metrics", Method: http.MethodGet, Path: prefix + "/metrics", Tags: []string{"instance"},
+		Summary: "Show measurements of the instance, as Prometheus reads them",
+		Responses: map[string]*huma.Response{"200": {
+			Description: "Prometheus text format",
+			Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
+		}, "default": problemResponse},
+	}, func(context.Context, *caller, *struct{}) (*metricsOutput, error) {
+		if m.metrics == nil {
+			return nil, cloud.Errorf(cloud.CodeUnavailable, "this server measures nothing")
+		}
+		return &metricsOutput{Body: func(hctx huma.Context) {
+			r, w := humago.Unwrap(hctx)
+			m.metrics.ServeHTTP(w, r)
+		}}, nil
 	})
 }

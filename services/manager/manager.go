@@ -36,10 +36,12 @@ type Quotas struct {
 	Scripts int // per app
 	Routes  int // per app
 	Domains int // per app
+
+	Triggers int // per app
 }
 
 // DefaultQuotas are generous for a single-board computer.
-var DefaultQuotas = Quotas{Apps: 200, Scripts: 200, Routes: 500, Domains: 20}
+var DefaultQuotas = Quotas{Apps: 200, Scripts: 200, Routes: 500, Domains: 20, Triggers: cloud.MaxTriggers}
 
 // Version says what is running.
 type Version struct {
@@ -69,6 +71,17 @@ type Config struct {
 	// they refuse everything with CodeUnavailable.
 	Secrets   cloud.Secrets
 	Variables cloud.Variables
+
+	// CheckTrigger completes a trigger as it is asked for: the retry policy, and the
+	// next run of a schedule. CodeInvalid about the field that is wrong. Nil: there
+	// are no triggers.
+	CheckTrigger func(t cloud.Trigger, now time.Time) (cloud.Trigger, error)
+
+	// Events is the outbox. Nil: it refuses everything with CodeUnavailable.
+	Events Events
+
+	// Metrics answers GET /api/v1/metrics. Nil: CodeUnavailable.
+	Metrics http.Handler
 
 	// Tail yields the executions that end from now on, of one script or, with an
 	// empty scriptID, of the whole app. It closes the channel when ctx ends or the
@@ -101,6 +114,8 @@ type Manager struct {
 	kv        cloud.KV
 	secrets   cloud.Secrets
 	variables cloud.Variables
+	events    Events
+	metrics   http.Handler
 	tail      func(ctx context.Context, appID, scriptID string) <-chan cloud.Execution
 	instance  func(host string) bool
 	ceilings  cloud.Limits
@@ -108,7 +123,9 @@ type Manager struct {
 	version   Version
 	log       *slog.Logger
 	now       func() time.Time
-	heartbeat time.Duration // between comments of an idle event stream, and between questions whether its caller may still see it
+	// checkTrigger is Config.CheckTrigger.
+	checkTrigger func(t cloud.Trigger, now time.Time) (cloud.Trigger, error)
+	heartbeat    time.Duration // between comments of an idle event stream, and between questions whether its caller may still see it
 
 	changing chan struct{} // slots of changes under way
 	http     http.Handler
@@ -132,25 +149,28 @@ func New(c Config) (*Manager, error) {
 		return nil, errors.New("manager: Config.Router is missing")
 	}
 	m := &Manager{
-		store:     c.Store,
-		builder:   c.Builder,
-		authz:     c.Authorizer,
-		router:    c.Router,
-		accounts:  c.Accounts,
-		reload:    c.Reload,
-		kv:        c.KV,
-		secrets:   c.Secrets,
-		variables: c.Variables,
-		tail:      c.Tail,
-		instance:  c.InstanceHosts,
-		ceilings:  c.Ceilings.Or(cloud.LimitCeilings),
-		quotas:    c.Quotas.or(DefaultQuotas),
-		version:   c.Version,
-		log:       c.Logger,
-		now:       c.Now,
-		heartbeat: 25 * time.Second,
-		changing:  make(chan struct{}, maxChanges),
-		stopping:  make(chan struct{}),
+		store:        c.Store,
+		builder:      c.Builder,
+		authz:        c.Authorizer,
+		router:       c.Router,
+		accounts:     c.Accounts,
+		reload:       c.Reload,
+		kv:           c.KV,
+		secrets:      c.Secrets,
+		variables:    c.Variables,
+		events:       c.Events,
+		metrics:      c.Metrics,
+		tail:         c.Tail,
+		instance:     c.InstanceHosts,
+		ceilings:     c.Ceilings.Or(cloud.LimitCeilings),
+		quotas:       c.Quotas.or(DefaultQuotas),
+		version:      c.Version,
+		log:          c.Logger,
+		now:          c.Now,
+		checkTrigger: c.CheckTrigger,
+		heartbeat:    25 * time.Second,
+		changing:     make(chan struct{}, maxChanges),
+		stopping:     make(chan struct{}),
 	}
 	if m.kv == nil {
 		m.kv = cloud.Services{}.KV()
@@ -160,6 +180,12 @@ func New(c Config) (*Manager, error) {
 	}
 	if m.variables == nil {
 		m.variables = noVariables{}
+	}
+	if m.checkTrigger == nil {
+		m.checkTrigger = noTriggers
+	}
+	if m.events == nil {
+		m.events = noEvents{}
 	}
 	if m.instance == nil {
 		m.instance = func(string) bool { return false }
@@ -183,6 +209,8 @@ func (q Quotas) or(d Quotas) Quotas {
 		Scripts: cmp.Or(q.Scripts, d.Scripts),
 		Routes:  cmp.Or(q.Routes, d.Routes),
 		Domains: cmp.Or(q.Domains, d.Domains),
+
+		Triggers: cmp.Or(q.Triggers, d.Triggers),
 	}
 }
 

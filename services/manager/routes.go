@@ -174,11 +174,9 @@ func (m *Manager) route(s *site, scripts []cloud.Script, script string, d RouteD
 	switch r.Mode {
 	case "":
 		r.Mode = cloud.Sync
-	case cloud.Sync:
-	case cloud.Async:
-		return cloud.Route{}, cloud.Invalid("mode", "async routes are not available yet; leave mode out")
+	case cloud.Sync, cloud.Async:
 	default:
-		return cloud.Route{}, cloud.Invalid("mode", "%q is not sync", d.Mode)
+		return cloud.Route{}, cloud.Invalid("mode", "%q is neither sync nor async", d.Mode)
 	}
 	host, err := cloud.ParseHostPattern(d.Host)
 	if err != nil {

@@ -17,7 +17,7 @@ type routeJSON struct {
 	Method string             `json:"method" doc:"ANY or one method"`
 	Host   string             `json:"host" doc:"Empty for every host of the app"`
 	Path   string             `json:"path" example:"/users/:id"`
-	Mode   cloud.DispatchMode `json:"mode" enum:"sync"`
+	Mode   cloud.DispatchMode `json:"mode" enum:"sync,async" doc:"async: a request is answered with 202, and the script runs afterwards"`
 	URL    string             `json:"url" doc:"The path on the app's address"`
 }
 
@@ -48,7 +48,7 @@ type RouteDraftJSON struct {
 	Method string             `json:"method,omitempty" doc:"ANY if absent"`
 	Host   string             `json:"host,omitempty" doc:"A host of the app, or *.NAME; every host of the app if absent"`
 	Path   string             `json:"path" doc:"Exact /greet, with parameters /users/:id, or prefix /files/*" example:"/greet"`
-	Mode   cloud.DispatchMode `json:"mode,omitempty" doc:"sync"`
+	Mode   cloud.DispatchMode `json:"mode,omitempty" enum:"sync,async" doc:"sync if absent"`
 }
 
 func (r RouteDraftJSON) draft() RouteDraft {

@@ -90,7 +90,7 @@ func (m *Manager) Rollback(ctx context.Context, appID, ref string, version int, 
 	return saved[0].Script, nil
 }
 
-// DeleteScript removes a script with its versions and routes. CodeNotFound;
+// DeleteScript removes a script with its versions, routes and triggers. CodeNotFound;
 // CodeConflict naming the importers of a module.
 func (m *Manager) DeleteScript(ctx context.Context, appID, ref string) error {
 	return m.change(ctx, appID, func(ctx context.Context, tx AppTx) error {

@@ -174,7 +174,7 @@ func (m *Manager) registerScripts(api huma.API) {
 
 	operation(m, api, huma.Operation{
 		OperationID: "delete-script", Method: http.MethodDelete, Path: prefix + "/apps/{app}/scripts/{script}", Tags: []string{"scripts"},
-		Summary: "Delete a script with its versions and routes",
+		Summary: "Delete a script with its versions, routes and triggers",
 	}, func(ctx context.Context, c *caller, in *ScriptPath) (*struct{}, error) {
 		return &struct{}{}, m.DeleteScript(ctx, c.app.ID, in.Script)
 	})

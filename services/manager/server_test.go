@@ -146,7 +146,7 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 		t.Fatal(err)
 	}
 	s.manager = m
-	if _, err := m.CreateApp(t.Context(), cloud.DefaultApp, ""); err != nil {
+	if _, err := m.CreateApp(t.Context(), cloud.DefaultApp, "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.catalog.ReloadAll(t.Context()); err != nil {

@@ -19,10 +19,11 @@ type Store interface {
 	// App finds an app by its slug, a former slug, or its id. CodeNotFound.
 	App(ctx context.Context, ref string) (cloud.App, error)
 
-	// CreateApp inserts app; id and times are set by the store. A slug in use by
-	// another app: CodeConflict about "slug". A former slug of another app is
-	// taken over.
-	CreateApp(ctx context.Context, app cloud.App) (cloud.App, error)
+	// CreateApp inserts app; id and times are set by the store. The user with the id
+	// adminID, if not "", becomes its app_admin. A slug in use by another app:
+	// CodeConflict about "slug"; no such user: CodeNotFound. A former slug of another
+	// app is taken over.
+	CreateApp(ctx context.Context, app cloud.App, adminID string) (cloud.App, error)
 
 	// ChangeApp runs change in one transaction that holds the app's lock, so that
 	// changes of one app come one after the other. An error of change rolls
@@ -60,6 +61,9 @@ type Store interface {
 
 	// Execution returns one record. CodeNotFound.
 	Execution(ctx context.Context, appID, id string) (cloud.Execution, error)
+
+	// FindExecution returns one record of whichever app. CodeNotFound.
+	FindExecution(ctx context.Context, id string) (cloud.Execution, error)
 
 	// Audit returns the entries that filter selects, newest first.
 	Audit(ctx context.Context, filter cloud.AuditFilter) ([]cloud.AuditEntry, error)
@@ -119,7 +123,8 @@ type AppTx interface {
 	// Triggers returns all triggers, the oldest first.
 	Triggers(ctx context.Context) ([]cloud.Trigger, error)
 
-	// Trigger returns one trigger. CodeNotFound.
+	// Trigger returns one trigger, which nothing else changes until the transaction
+	// ends, the next run of its schedule included. CodeNotFound.
 	Trigger(ctx context.Context, id string) (cloud.Trigger, error)
 
 	// AddTrigger inserts a trigger that events.Check has completed; the store sets
