@@ -263,8 +263,8 @@ func (d *Dispatcher) round(schedules, mend bool) (wait time.Duration, more bool,
 	return 0, false, nil
 }
 
-// claim is for as much as there is room for. If that is nothing, the next attempt
-// to end pokes.
+// claim is for as much as there is room for. If there is none, or none for some
+// app, the next attempt to end pokes.
 func (d *Dispatcher) claim() Claim {
 	now := d.cfg.Now()
 	d.mu.Lock()
@@ -274,6 +274,7 @@ func (d *Dispatcher) claim() Claim {
 		UnderWay: maps.Clone(d.perApp), Except: slices.Collect(maps.Keys(d.underWay)),
 	}
 	d.hungry = c.Limit == 0
+	d.fullApps()
 	return c
 }
 
@@ -286,9 +287,14 @@ func (d *Dispatcher) leases() []Lease {
 
 // full are the apps that have as much under way as they may. If there are any, the
 // next attempt to end pokes.
-func (d *Dispatcher) full() (apps []string) {
+func (d *Dispatcher) full() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.fullApps()
+}
+
+// fullApps is full while the mutex is held.
+func (d *Dispatcher) fullApps() (apps []string) {
 	for app, n := range d.perApp {
 		if n >= d.cfg.PerApp {
 			apps = append(apps, app)

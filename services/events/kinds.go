@@ -131,7 +131,7 @@ var likeOf = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`, `?`,
 
 // like is a glob as a LIKE pattern; nil for one that everything matches.
 func like(glob string) *string {
-	if glob == "" || glob == "*" {
+	if strings.Trim(glob, "*") == "" {
 		return nil
 	}
 	pattern := likeOf.Replace(glob)

@@ -44,13 +44,14 @@ func NewService(c ServiceConfig) *Service {
 }
 
 // Accept takes a request to an async route: when it returns without error, the
-// request is durable and will be run. Over cloud.MaxEventPayload: CodeTooLarge.
+// request is durable and will be run. CodeTooLarge for a body over
+// cloud.MaxEventPayload, or a head that leaves none for it.
 func (s *Service) Accept(ctx context.Context, plan *cloud.Plan, request cloud.StoredRequest) (eventID string, at time.Time, err error) {
 	payload, err := json.Marshal(request)
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	if len(payload) > cloud.MaxStoredRequest {
+	if len(request.Body) > cloud.MaxEventPayload || len(payload) > cloud.MaxStoredRequest {
 		return "", time.Time{}, cloud.Errorf(cloud.CodeTooLarge, "a request to an async route may have %d bytes of head and body", cloud.MaxEventPayload)
 	}
 	now := s.now()
