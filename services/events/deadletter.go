@@ -26,7 +26,18 @@ type deadLetterPayload struct {
 
 // DeadLetterPayload is what an event for dead_letter triggers carries. The
 // original's fields are those that its own handler got, without attempt and depth.
+// Where those of its kind would make the event larger than cloud.MaxEventPayload,
+// the original has payloadOmitted instead.
 func DeadLetterPayload(l cloud.DeadLetter) (json.RawMessage, error) {
+	payload, err := deadLetterEvent(l)
+	if err != nil || len(payload) > cloud.MaxEventPayload {
+		l.Payload = json.RawMessage(`{"payloadOmitted":true}`)
+		payload, err = deadLetterEvent(l)
+	}
+	return payload, err
+}
+
+func deadLetterEvent(l cloud.DeadLetter) (json.RawMessage, error) {
 	original, err := fields(l.Delivery)
 	if err != nil {
 		return nil, err

@@ -252,7 +252,7 @@ func (m *Memory) bury(o Outcome, now time.Time) (emitted int, err error) {
 	m.letters = append(m.letters, letter)
 	event := cloud.NewID()
 	for _, t := range m.triggers {
-		if t.AppID == letter.AppID && t.Kind == cloud.EventDeadLetter && t.Enabled {
+		if t.AppID == letter.AppID && t.Kind == cloud.EventDeadLetter && t.Enabled && t.UserID != "" {
 			m.add(cloud.Delivery{
 				EventID: event, AppID: t.AppID, TriggerID: t.ID, ScriptID: t.ScriptID, Kind: t.Kind, Payload: payload,
 				UserID: t.UserID, Scopes: t.Scopes, Depth: letter.Depth + 1, Retry: t.Retry, At: now, DueAt: now,
@@ -275,10 +275,12 @@ func (m *Memory) FireSchedules(_ context.Context, now time.Time, n int, next Nex
 		if !t.Enabled || t.NextAt.IsZero() || t.NextAt.After(now) {
 			continue
 		}
-		m.add(cloud.Delivery{
-			EventID: cloud.NewID(), AppID: t.AppID, TriggerID: t.ID, ScriptID: t.ScriptID, Kind: t.Kind, Payload: CronPayload(t.Filter, t.NextAt),
-			UserID: t.UserID, Scopes: t.Scopes, Retry: t.Retry, At: now, DueAt: now,
-		})
+		if t.UserID != "" {
+			m.add(cloud.Delivery{
+				EventID: cloud.NewID(), AppID: t.AppID, TriggerID: t.ID, ScriptID: t.ScriptID, Kind: t.Kind, Payload: CronPayload(t.Filter, t.NextAt),
+				UserID: t.UserID, Scopes: t.Scopes, Retry: t.Retry, At: now, DueAt: now,
+			})
+		}
 		at, err := next(t.Filter, now)
 		t.Enabled = err == nil
 		t.NextAt = at

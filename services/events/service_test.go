@@ -396,8 +396,12 @@ func TestDeadLetterPayload(t *testing.T) {
 	if _, _, ok := events.Handled(events.Outcome{Delivery: event}); ok {
 		t.Error("an event of another kind is about a dead letter")
 	}
-	l.Payload = json.RawMessage(`[]`)
-	if _, err := events.DeadLetterPayload(l); cloud.CodeOf(err) != cloud.CodeInternal {
-		t.Errorf("a payload that is no object: %v", err)
+	for _, omitted := range []string{`[]`, `{`, `{"value":"` + strings.Repeat("x", cloud.MaxEventPayload) + `"}`} {
+		l.Payload = json.RawMessage(omitted)
+		payload, err := events.DeadLetterPayload(l)
+		want := `"original":{"at":1772366400000,"id":"event","kind":"kv","op":"set","payloadOmitted":true}}`
+		if err != nil || !strings.HasSuffix(string(payload), want) {
+			t.Errorf("got  %.200s (error %v)\nwant …%s", payload, err, want)
+		}
 	}
 }

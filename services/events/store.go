@@ -47,7 +47,8 @@ type Store interface {
 	// whose next run has come, and stores when they run again, in one transaction and
 	// past those that another process holds. It returns how many triggers that were. One
 	// for which next fails is disabled after this run. The delivery is due now, and of
-	// depth 0; its payload is CronPayload of the run that had come.
+	// depth 0; its payload is CronPayload of the run that had come. A trigger without
+	// a user goes on to its next run without one.
 	FireSchedules(ctx context.Context, now time.Time, n int, next NextRun) (int, error)
 
 	// MendSchedules stores the next run of each enabled cron trigger for which it

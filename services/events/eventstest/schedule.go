@@ -14,7 +14,7 @@ import (
 // schedule is an enabled cron trigger whose next run is at a moment.
 func (s *suite) schedule(text string, next time.Time) cloud.Trigger {
 	return cloud.Trigger{
-		ID: cloud.NewID(), AppID: s.app, ScriptID: s.script, Kind: cloud.EventCron, Enabled: true,
+		ID: cloud.NewID(), AppID: s.app, ScriptID: s.script, Kind: cloud.EventCron, Enabled: true, UserID: s.user,
 		Filter: cloud.TriggerFilter{Schedule: text}, Retry: cloud.DefaultRetry, NextAt: next, CreatedAt: s.now, UpdatedAt: s.now,
 	}
 }
@@ -93,6 +93,15 @@ func (s *suite) fireLast() {
 	s.equal(s.fixture.Trigger(s.app, last.ID).Enabled, false)
 	s.wantNextAt(other, time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC))
 	s.equal(s.fireAll(s.at(1), 10), 0)
+}
+
+func (s *suite) fireOfNobody() {
+	nobodys := s.schedule("@hourly", s.now)
+	nobodys.UserID = ""
+	s.fixture.SetTrigger(nobodys)
+	s.equal(s.fireAll(s.now, 10), 1)
+	s.equal(len(s.claim(s.now)), 0)
+	s.wantNextAt(nobodys, time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC))
 }
 
 func (s *suite) fireAtOnce() {

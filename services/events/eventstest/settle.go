@@ -163,19 +163,20 @@ func (s *suite) settlePassed() {
 // handler is an enabled dead_letter trigger of a script of its own.
 func (s *suite) handler(script string) cloud.Trigger {
 	return cloud.Trigger{
-		ID: cloud.NewID(), AppID: s.app, ScriptID: s.fixture.Script(s.app, script), Kind: cloud.EventDeadLetter, Enabled: true,
+		ID: cloud.NewID(), AppID: s.app, ScriptID: s.fixture.Script(s.app, script), Kind: cloud.EventDeadLetter, Enabled: true, UserID: s.user,
 		Retry: cloud.RetryPolicy{Attempts: 1, Backoff: cloud.Constant, Base: time.Second, Cap: time.Second}, CreatedAt: s.now, UpdatedAt: s.now,
 	}
 }
 
 func (s *suite) deadLetterTriggers() {
-	first, second, off, elsewhere := s.handler("first"), s.handler("second"), s.handler("off"), s.handler("elsewhere")
+	first, second, off, elsewhere, nobodys := s.handler("first"), s.handler("second"), s.handler("off"), s.handler("elsewhere"), s.handler("nobodys")
+	nobodys.UserID = ""
 	first.UserID, first.Scopes = s.fixture.User("ann"), []cloud.Scope{cloud.ScopeAppAdmin}
 	off.Enabled = false
 	elsewhere.AppID = s.fixture.App("other")
 	elsewhere.ScriptID = s.fixture.Script(elsewhere.AppID, "elsewhere")
 	other := s.schedule("0 12 * * *", s.at(1000))
-	for _, t := range []cloud.Trigger{first, second, off, elsewhere, other} {
+	for _, t := range []cloud.Trigger{first, second, off, elsewhere, nobodys, other} {
 		s.fixture.SetTrigger(t)
 	}
 	d := s.put("x", s.now)

@@ -69,6 +69,7 @@ func TestStore(t *testing.T, newStore New) {
 		"schedules fire when they have come":                 (*suite).fire,
 		"many schedules fire in batches":                     (*suite).fireBatches,
 		"a schedule that never comes again is disabled":      (*suite).fireLast,
+		"the schedule of a user who is gone does not run":    (*suite).fireOfNobody,
 		"schedules fire once, whoever asks":                  (*suite).fireAtOnce,
 		"schedules are mended after the clock was set back":  (*suite).mend,
 		"dead letters are listed":                            (*suite).list,
@@ -88,6 +89,7 @@ func TestStore(t *testing.T, newStore New) {
 			s := &suite{T: t, store: store, fixture: fixture, now: time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)}
 			s.app = fixture.App("app")
 			s.script = fixture.Script(s.app, "script")
+			s.user = fixture.User("owner of triggers")
 			test(s)
 		})
 	}
@@ -99,6 +101,7 @@ type suite struct {
 	fixture Fixture
 	app     string // that deliveries are of unless a test says otherwise
 	script  string
+	user    string // who registers triggers
 	now     time.Time
 }
 
