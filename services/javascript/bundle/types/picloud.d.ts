@@ -30,7 +30,14 @@ declare module "picloud" {
     readonly script: string;
     /** 0 for a request from outside, one more for each event that led here. */
     readonly depth: number;
-    /** Who made the request with a PiCloud session or API key; null for everybody else. */
+    /** 1 for the first time that an event is handled, 2 for the second, …; 1 for a request. */
+    readonly attempt: number;
+    /** The event that is handled, also of a request to an async route; null for a request that waits. */
+    readonly eventId: string | null;
+    /**
+     * Who made the request with a PiCloud session or API key; null for everybody else.
+     * For an event, who registered the trigger.
+     */
     readonly principal: Principal | null;
   }
 
@@ -43,10 +50,92 @@ declare module "picloud" {
   /** The function that answers requests. */
   export type Fetch = (request: Request, env: Env, ctx: Context) => Answer | Promise<Answer>;
 
-  /** What an endpoint script exports as default: handlers, or the fetch handler alone. */
+  /** What all events have. */
+  export interface AnyEvent {
+    /** The same for every attempt and every script: by it a handler knows what it did already. */
+    id: string;
+    kind: string;
+    op: string;
+    /** When it happened. */
+    at: Date;
+    /** 1 for the first attempt. */
+    attempt: number;
+    /** 0 for a schedule, 1 for a change that a request made, one more for each event that led here. */
+    depth: number;
+  }
+
+  /** A schedule has come. */
+  export interface ScheduledEvent extends AnyEvent {
+    kind: "cron";
+    op: "" | "test";
+    /** The schedule, such as "0 7 * * *". */
+    cron: string;
+    /** When it was to run, in milliseconds since 1970. */
+    scheduledTime: number;
+    /** If this attempt fails, there is no other. */
+    noRetry(): void;
+  }
+
+  /** An entry of kv was set or deleted. */
+  export interface KVEvent<V = any> extends AnyEvent {
+    kind: "kv";
+    op: "set" | "delete" | "test";
+    collection: string;
+    key: string;
+    /** What was set. */
+    value?: V;
+    /** The value is too large for an event; read it with kv. */
+    valueOmitted?: true;
+  }
+
+  /** A delivery was given up: a handler failed in its last attempt. */
+  export interface DeadLetterEvent extends AnyEvent {
+    kind: "dead_letter";
+    op: "" | "test";
+    /** For deadLetters.replay and resolve. */
+    deadLetterId: string;
+    /** How often it was tried. */
+    attempts: number;
+    lastError: { name: string; message: string; stack: string; code?: string } | null;
+    /** What its handler got, without attempt and depth. */
+    original: Original;
+  }
+
+  /** The event of a delivery that was given up. */
+  export type Original =
+    | Omit<KVEvent, "attempt" | "depth">
+    | Omit<ScheduledEvent, "attempt" | "depth" | "noRetry">
+    | RequestOriginal;
+
+  /** A request to an async route that was given up. */
+  export interface RequestOriginal extends Omit<AnyEvent, "attempt" | "depth"> {
+    kind: "http";
+    method: string;
+    url: string;
+    header: Record<string, string[]>;
+    /** In base64. */
+    body?: string;
+    params?: Record<string, string>;
+  }
+
+  /** What trigger gets; kind tells which it is. */
+  export type TriggerEvent = KVEvent | DeadLetterEvent;
+
+  /**
+   * What a script exports as default: handlers, or the fetch handler alone. An event
+   * whose handler throws, exceeds a limit, or gave a promise to ctx.waitUntil that is
+   * rejected, is handled again later.
+   */
   export interface Handlers {
     fetch?: Fetch;
+    /** Runs when a schedule has come. */
+    scheduled?(event: ScheduledEvent, env: Env, ctx: Context): unknown;
+    /** Runs after a change that a trigger of the script is about. */
+    trigger?(event: TriggerEvent, env: Env, ctx: Context): unknown;
   }
+
+  /** Handlers, under the name that they have in Cloudflare Workers. */
+  export type ExportedHandler = Handlers;
 
   /** The key-value store of the app. */
   export const kv: {
@@ -123,9 +212,15 @@ declare module "picloud" {
     list(): Promise<string[]>;
   };
 
-  /** Events that were given up. This version keeps none: both throw with code "unavailable". */
+  /**
+   * Events that were given up. Whoever the script runs for needs the right to manage
+   * dead letters; strangers have none. Failures have a code: "forbidden",
+   * "not_found", "conflict" if it is settled already, or "unavailable".
+   */
   export const deadLetters: {
+    /** Delivers the event again, with all its attempts. */
     replay(id: string): Promise<void>;
+    /** Settles it without another attempt, and notes why. */
     resolve(id: string, reason: string): Promise<void>;
   };
 }
