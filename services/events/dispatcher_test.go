@@ -997,7 +997,7 @@ func TestDispatcher_SweepsWhenThereIsSomethingNew(t *testing.T) {
 func TestDispatcher_HandlersOfDeadLetters(t *testing.T) {
 	t.Parallel()
 	inBubble(t, fails, nil, func(w *world) {
-		handler, err := events.Check(cloud.Trigger{ID: "handler", AppID: "app", ScriptID: "handler", Kind: cloud.EventDeadLetter, Enabled: true}, time.Now())
+		handler, err := events.Check(cloud.Trigger{ID: "handler", AppID: "app", ScriptID: "handler", Kind: cloud.EventDeadLetter, Enabled: true, UserID: "user"}, time.Now())
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -1059,7 +1059,7 @@ func TestDispatcher_TellsOfAttempts(t *testing.T) {
 // cron is an enabled trigger with a schedule.
 func cron(app, schedule string, next time.Time) cloud.Trigger {
 	return cloud.Trigger{
-		ID: cloud.NewID(), AppID: app, ScriptID: "script", Kind: cloud.EventCron, Enabled: true,
+		ID: cloud.NewID(), AppID: app, ScriptID: "script", Kind: cloud.EventCron, Enabled: true, UserID: "user",
 		Filter: cloud.TriggerFilter{Schedule: schedule}, Retry: cloud.DefaultRetry, NextAt: next,
 	}
 }

@@ -59,13 +59,18 @@ func (e *Emitter) isDue(notice string) (is, news bool) {
 // emitted is called when a change that matched so many triggers has been
 // committed.
 func (e *Emitter) emitted(appID string, kind cloud.EventKind, depth, matched int) {
-	switch {
-	case matched == 0:
-	case depth > cloud.MaxDepth:
-		e.log.Warn("an event was not delivered: too many events have caused one another", "app_id", appID, "kind", kind, "depth", depth)
-	default:
+	if matched > 0 && !e.tooDeep(appID, kind, depth) {
 		e.poke()
 	}
+}
+
+// tooDeep tells, and logs, that an event that matched a trigger was not delivered.
+func (e *Emitter) tooDeep(appID string, kind cloud.EventKind, depth int) bool {
+	if depth <= cloud.MaxDepth {
+		return false
+	}
+	e.log.Warn("an event was not delivered: too many events have caused one another", "app_id", appID, "kind", kind, "depth", depth)
+	return true
 }
 
 // deliveryColumns are what a row of the outbox begins with.

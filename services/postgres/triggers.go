@@ -29,7 +29,7 @@ func scanTrigger(row pgx.CollectableRow) (t cloud.Trigger, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.Retry.Base, t.Retry.Cap = time.Duration(base)*time.Millisecond, time.Duration(limit)*time.Millisecond
+	t.Retry.Base, t.Retry.Cap = milliseconds(base), milliseconds(limit)
 	t.NextAt, t.CreatedAt, t.UpdatedAt = timeOf(next), t.CreatedAt.UTC(), t.UpdatedAt.UTC()
 	err = json.Unmarshal(filter, &t.Filter)
 	return t, err
@@ -68,7 +68,10 @@ func (t *appTx) Triggers(ctx context.Context) ([]cloud.Trigger, error) {
 }
 
 func (t *appTx) Trigger(ctx context.Context, id string) (cloud.Trigger, error) {
-	return trigger(ctx, t.tx, t.appID, id)
+	if !cloud.IsID(id) {
+		return cloud.Trigger{}, noTrigger(id)
+	}
+	return selectOne(ctx, t.tx, scanTrigger, noTrigger(id), triggerSelect+` WHERE t.app_id = $1 AND t.id = $2 FOR NO KEY UPDATE OF t`, t.appID, id)
 }
 
 func (t *appTx) AddTrigger(ctx context.Context, new cloud.Trigger) (cloud.Trigger, error) {
