@@ -227,3 +227,19 @@ func (c *Catalog) Match(appID, method, rawURL string) (cloud.Route, map[string]s
 	m, err := a.router.match(host, method, u)
 	return m.Route, m.Params, err
 }
+
+// PlanScript is the plan for running a script of an app for an event: in nobody's
+// name yet. CodeNotFound if the app has no such endpoint, as far as is known here;
+// CodeUnavailable before the tables are loaded.
+func (c *Catalog) PlanScript(appID, scriptID string) (*cloud.Plan, error) {
+	t := c.table.Load()
+	if t == nil {
+		return nil, errNotLoaded
+	}
+	if a := t.apps[appID]; a != nil {
+		if script, ok := a.scripts[scriptID]; ok {
+			return &cloud.Plan{App: a.state.App, Script: script, Env: a.state.Env}, nil
+		}
+	}
+	return nil, cloud.Errorf(cloud.CodeNotFound, "the app has no endpoint with the id %q", scriptID)
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -24,9 +25,13 @@ type Dispatcher struct {
 	// cloud.Accounts has such a method.
 	Authenticate func(ctx context.Context, token string) (*cloud.Principal, error)
 	Authorizer   cloud.Authorizer
+	// Accept stores a request to an async route: when it returns without error, the
+	// request is durable and will be run. CodeTooLarge. Nil: none is taken.
+	Accept func(ctx context.Context, plan *cloud.Plan, request cloud.StoredRequest) (eventID string, at time.Time, err error)
 }
 
-// ServeHTTP answers what leads nowhere itself, and else calls next.
+// ServeHTTP answers what leads nowhere, and what is to be run later, itself, and
+// else calls next.
 func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
 	t := d.Catalog.table.Load()
 	if t == nil {
@@ -43,30 +48,35 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func
 		redirectToCurrent(w, r, slug, a.state.App.Slug)
 		return nil
 	}
-	plan, err := d.plan(t, a, host, r)
-	if err != nil {
+	instance := t.hosts.instance.IsInstance(host)
+	plan, mode, err := d.plan(t, a, host, instance, r)
+	switch {
+	case err != nil:
 		answer(w, err)
+		return nil
+	case mode == cloud.Async:
+		d.accept(w, r, plan, instance)
 		return nil
 	}
 	return next(w, r.WithContext(cloud.WithPlan(r.Context(), plan)))
 }
 
-func (d *Dispatcher) plan(t *table, a *app, host string, r *http.Request) (*cloud.Plan, error) {
-	instance := t.hosts.instance.IsInstance(host)
+func (d *Dispatcher) plan(t *table, a *app, host string, instance bool, r *http.Request) (*cloud.Plan, cloud.DispatchMode, error) {
 	if instance && strings.HasPrefix(r.URL.Path, ExecutePrefix) {
-		return d.planByID(t, r)
+		plan, err := d.planByID(t, r)
+		return plan, cloud.Sync, err
 	}
 	m, err := a.router.match(host, r.Method, r.URL)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	script, ok := a.scripts[m.Route.ScriptID]
 	if !ok {
-		return nil, cloud.Errorf(cloud.CodeRouteUnknown, "the route %s leads to a script that cannot run", m.Route.Path)
+		return nil, "", cloud.Errorf(cloud.CodeRouteUnknown, "the route %s leads to a script that cannot run", m.Route.Path)
 	}
 	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params, Env: a.state.Env}
 	plan.Principal, err = d.opportunistic(r, instance)
-	return plan, err
+	return plan, m.Route.Mode, err
 }
 
 // credential is the token that the request comes with, or "": a bearer token that
