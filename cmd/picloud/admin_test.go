@@ -161,7 +161,7 @@ func TestAdmin_RotateKey(t *testing.T) {
 		t.Errorf("got\n%s", out)
 	}
 	second := snapshot(t, key)
-	if second == first || strings.Count(second, "\n") != strings.Count(first, "\n") {
+	if second == first || strings.Count(second, "\n") != strings.Count(first, "\n")+1 {
 		t.Errorf("the key file was\n%s\nand is\n%s", first, second)
 	}
 	if status, answer := d.Do(http.MethodGet, "/api/v1/audit?action=rotate-key", ""); status != http.StatusOK || strings.Count(answer, `"via":"command"`) != 1 {
