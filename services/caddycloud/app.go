@@ -72,8 +72,8 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "picloud", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision fills the defaults and composes the services. It does not connect,
-// write or listen.
+// Provision fills the defaults, composes the services and registers what they
+// count with Caddy's metrics. It does not connect, write or listen.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.log = ctx.Slogger()
 	if err := a.fillDefaults(); err != nil {
@@ -89,7 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.services = value.(*Services)
-	return nil
+	return ctx.GetMetricsRegistry().Register(a.services.meter)
 }
 
 func (a *App) fillDefaults() error {

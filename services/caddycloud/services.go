@@ -13,6 +13,7 @@ import (
 	"github.com/picloud/picloud/services/accounts"
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/events"
 	"github.com/picloud/picloud/services/executor"
 	"github.com/picloud/picloud/services/idle"
 	"github.com/picloud/picloud/services/javascript/build"
@@ -54,7 +55,9 @@ type Services struct {
 	Manager    *manager.Manager
 	Dispatcher *orchestrator.Dispatcher
 	Executor   *executor.Executor
+	Events     *events.Dispatcher
 
+	meter    *meter
 	pool     *pgxpool.Pool
 	hosts    orchestrator.Hosts
 	catalog  *orchestrator.Catalog
@@ -88,11 +91,16 @@ func Open(c Config) (_ *Services, err error) {
 		return nil, err
 	}
 	var policy authz.Policy
-	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool, nil), Authorizer: policy})
+	poke := func() { s.Events.Poke() }
+	emitter := postgres.NewEmitter(postgres.EmitterConfig{Poke: poke, Logger: c.Logger})
+	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool, emitter), Authorizer: policy})
+	outbox := postgres.NewEvents(s.pool, emitter)
+	inbox := events.NewService(events.ServiceConfig{Store: outbox, Authorizer: policy, Poke: poke})
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, keyring, nil),
+		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, keyring, emitter),
 		Hosts:    s.hosts,
-		OnChange: s.retire,
+		OnChange: s.changed,
+		OnDue:    s.due,
 		Logger:   c.Logger,
 	})
 	env := secrets.New(secrets.Config{
@@ -105,7 +113,7 @@ func Open(c Config) (_ *Services, err error) {
 	}
 	s.Executor, err = executor.New(executor.Config{
 		Worker:   c.Worker,
-		Services: cloud.Services{}.WithKV(entries).WithSecrets(env),
+		Services: cloud.Services{}.WithKV(entries).WithSecrets(env).WithDeadLetters(inbox),
 		Log:      s.recorder,
 		MapStack: build.MapStack,
 		MapText:  build.MapText,
@@ -118,7 +126,10 @@ func Open(c Config) (_ *Services, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy}
+	s.meter = newMeter(outbox.Depth, s.Executor.Stats, c.Logger)
+	attempts := &runner{plan: s.catalog.PlanScript, principals: &principals{find: users.Principals}, run: s.Executor.Run, used: s.memory.Used}
+	s.Events = events.New(events.Config{Store: outbox, Run: attempts.Run, Observe: s.meter.observe, Logger: c.Logger})
+	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy, Accept: inbox.Accept}
 	s.Manager, err = manager.New(manager.Config{
 		Store:         settledLog{postgres.NewApps(s.pool, nil), s.recorder},
 		Builder:       build.New(build.Config{Command: BuildCommand}),
@@ -129,6 +140,9 @@ func Open(c Config) (_ *Services, err error) {
 		KV:            entries,
 		Secrets:       env,
 		Variables:     env,
+		CheckTrigger:  events.Check,
+		Events:        settledEvents{inbox, s.recorder},
+		Metrics:       s.meter.handler(),
 		Tail:          s.recorder.Tail,
 		InstanceHosts: s.hosts.IsInstance,
 		Version:       manager.Version{Version: Version, Commit: Commit, Go: runtime.Version()},
@@ -154,8 +168,27 @@ func (s settledLog) Execution(ctx context.Context, appID, id string) (cloud.Exec
 	return s.Store.Execution(ctx, appID, id)
 }
 
-// Start begins to follow the database. It may be called more than once.
+// settledEvents is settledLog for what became of events.
+type settledEvents struct {
+	*events.Service
+	recorder *executor.Recorder
+}
+
+func (s settledEvents) State(ctx context.Context, eventID string) (cloud.EventState, error) {
+	s.recorder.Flush(ctx)
+	return s.Service.State(ctx, eventID)
+}
+
+// Start begins to follow the database, and to deliver events once it answers. It
+// may be called more than once.
 func (s *Services) Start() { s.catalog.Start() }
+
+// due is called when the tables are loaded, and whenever there may be events that
+// only the database knows of.
+func (s *Services) due() {
+	s.Events.Start()
+	s.Events.Poke()
+}
 
 // Loaded is closed once requests can be dispatched.
 func (s *Services) Loaded() <-chan struct{} { return s.catalog.Loaded() }
@@ -172,14 +205,21 @@ func (s *Services) ForManager(r *http.Request) bool {
 		!strings.HasPrefix(r.URL.Path, orchestrator.ExecutePrefix)
 }
 
-// CutAfterDrain refuses new executions, and kills those that still run after the
-// drain time, without waiting for either.
+// CutAfterDrain refuses new executions, takes no more events, and kills what still
+// runs after the drain time, without waiting for any of that.
 func (s *Services) CutAfterDrain() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	go func() {
 		defer cancel()
-		s.Executor.Stop(ctx)
+		s.stopRunning(ctx)
 	}()
+}
+
+// stopRunning lets executions end until ctx does. Events go first: their attempts
+// end what they have begun, and hand back what they have not.
+func (s *Services) stopRunning(ctx context.Context) {
+	s.Events.Stop(ctx)
+	s.Executor.Stop(ctx)
 }
 
 // Destruct lets executions end within the drain time, writes their records and
@@ -189,7 +229,7 @@ func (s *Services) Destruct() error {
 	defer cancel()
 	s.Manager.Stop()
 	s.catalog.Stop()
-	s.Executor.Stop(ctx)
+	s.stopRunning(ctx)
 	records, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	s.recorder.Stop(records)
@@ -197,9 +237,10 @@ func (s *Services) Destruct() error {
 	return nil
 }
 
-// retire takes a changed app's old builds, or the worker of an app that is gone,
+// changed takes a changed app's old builds, or the worker of an app that is gone,
 // from the executor.
-func (s *Services) retire(appID string, state *cloud.AppState) {
+func (s *Services) changed(appID string, state *cloud.AppState) {
+	s.meter.follow(appID, state)
 	for _, hash := range s.builds.replace(appID, state) {
 		s.Executor.Retire(hash)
 	}
