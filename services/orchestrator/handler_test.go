@@ -62,9 +62,10 @@ func newDispatcher(t *testing.T) *Dispatcher {
 	route := func(slug, method, path string) cloud.Route {
 		return cloud.Route{ID: method + " " + path, ScriptID: scriptID + slug, Method: method, Path: path, Mode: cloud.Sync}
 	}
+	async := func(r cloud.Route) cloud.Route { r.Mode = cloud.Async; return r }
 	source := &fakeSource{apps: map[string]cloud.AppState{
-		"default": state("default", nil, route("default", "GET", "/users/:id")),
-		"shop":    state("shop", []string{"store"}, route("shop", cloud.AnyMethod, "/*"), cloud.Route{ID: "gone", ScriptID: "gone", Method: cloud.AnyMethod, Path: "/gone"}),
+		"default": state("default", nil, route("default", "GET", "/users/:id"), async(route("default", "POST", "/jobs/:kind"))),
+		"shop":    state("shop", []string{"store"}, route("shop", cloud.AnyMethod, "/*"), async(route("shop", "GET", "/later")), cloud.Route{ID: "gone", ScriptID: "gone", Method: cloud.AnyMethod, Path: "/gone"}),
 	}}
 	catalog := newCatalog(source, nil)
 	if err := catalog.ReloadAll(t.Context()); err != nil {
