@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/picloud/picloud/services/postgres/cluster"
@@ -36,13 +37,19 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds of each comparison")
 	flag.DurationVar(&b.load, "load", 5*time.Second, "length of one load")
 	flag.IntVar(&b.connections, "connections", 32, "connections of the load generator")
+	only := flag.String("only", "", "one group alone: requests or events")
 	bare := flag.String("bare", "", "internal: serve the bare pgx handler on this address")
+	events := flag.Int("drain", 0, "internal: deliver so many events from the outbox to a handler that does nothing")
+	atOnce := flag.Int("at-once", 64, "internal: so many of them at once")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	run := b.run
-	if *bare != "" {
+	run := func(ctx context.Context) error { return b.run(ctx, *only) }
+	switch {
+	case *bare != "":
 		run = func(ctx context.Context) error { return serveBare(ctx, *bare, os.Getenv("PICLOUD_DATABASE_URL")) }
+	case *events > 0:
+		run = func(ctx context.Context) error { return drain(ctx, *events, *atOnce) }
 	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -56,6 +63,7 @@ type bench struct {
 	load        time.Duration
 	connections int
 
+	dir     string
 	cluster *cluster.Cluster
 	server  *exec.Cmd
 	token   string
@@ -89,7 +97,23 @@ http://:18081 {
 }
 `
 
-func (b *bench) run(ctx context.Context) error {
+// groups are the steps by what they measure, in their order.
+func (b *bench) groups() []group {
+	return []group{
+		{"requests", []step{b.fetchRatio, b.kvRatio, b.coldWorker, b.versionTime, b.idle, b.memory}},
+		{"events", []step{b.drains, b.handlerRate, b.latency}},
+	}
+}
+
+type group struct {
+	name  string
+	steps []step
+}
+
+// step measures something and prints its rows of the table.
+type step func(context.Context) error
+
+func (b *bench) run(ctx context.Context, only string) error {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return errors.New("wrk is missing; install the package wrk")
 	}
@@ -101,12 +125,13 @@ func (b *bench) run(ctx context.Context) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
+	b.dir = dir
 	fmt.Printf("%s, %d cores, %s; wrk -t1 -c%d, %d rounds of %s each; load generator, server and database share the cores\n\n",
 		cpuModel(), runtime.NumCPU(), runtime.Version(), b.connections, b.rounds, b.load)
-	if b.cluster, err = cluster.Start(ctx, cluster.Config{Dir: filepath.Join(dir, "postgres"), Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := b.startCluster(ctx); err != nil {
 		return err
 	}
-	defer b.cluster.Stop()
+	defer func() { _ = b.cluster.Stop() }()
 	if err := b.startServers(ctx, dir); err != nil {
 		return err
 	}
@@ -114,8 +139,42 @@ func (b *bench) run(ctx context.Context) error {
 
 	fmt.Println("| what | measured | goal |")
 	fmt.Println("|---|---|---|")
-	for _, step := range []func(context.Context) error{b.fetchRatio, b.kvRatio, b.coldWorker, b.versionTime, b.idle, b.memory} {
-		if err := step(ctx); err != nil {
+	for _, g := range b.groups() {
+		if only != "" && only != g.name {
+			continue
+		}
+		for _, step := range g.steps {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// startCluster starts a cluster that notes when its transactions were committed.
+func (b *bench) startCluster(ctx context.Context) (err error) {
+	config := cluster.Config{Dir: filepath.Join(b.dir, "postgres"), Logger: slog.New(slog.DiscardHandler)}
+	first, err := cluster.Start(ctx, config)
+	if err != nil {
+		return err
+	}
+	err = b.exec(ctx, first.URL(), `ALTER SYSTEM SET track_commit_timestamp = on`)
+	if err = errors.Join(err, first.Stop()); err != nil {
+		return err
+	}
+	b.cluster, err = cluster.Start(ctx, config)
+	return err
+}
+
+func (b *bench) exec(ctx context.Context, database string, statements ...string) error {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	for _, s := range statements {
+		if _, err := conn.Exec(ctx, s); err != nil {
 			return err
 		}
 	}
