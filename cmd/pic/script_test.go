@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -58,6 +59,7 @@ func TestPic(t *testing.T) {
 	t.Run("dev watches what a file imports", s.testDevImport)
 	t.Run("dev leaves nothing running", s.testDevEnd)
 	t.Run("logs -f shows what runs from now on", s.testFollow)
+	t.Run("a change runs the scripts that react to it", s.testTrigger)
 }
 
 // testScripts runs the txtar scripts, each the specification of one behaviour,
@@ -66,6 +68,7 @@ func TestPic(t *testing.T) {
 //
 //	http METHOD URL [BODY]   sends a request; names under .localhost reach this machine
 //	mode FILE MODE           checks a file's permissions
+//	let NAME REGEXP          sets $NAME to the group of REGEXP in the last standard output
 func (s *testServer) testScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -85,6 +88,7 @@ func (s *testServer) testScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"http": httpCommand,
 			"mode": modeCommand,
+			"let":  letCommand,
 		},
 	})
 }
@@ -132,4 +136,19 @@ func modeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[1] {
 		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
 	}
+}
+
+// letCommand sets an environment variable to the first group of a regular
+// expression in the standard output of the last command.
+func letCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: let NAME REGEXP")
+	}
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	found := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(found) < 2 {
+		ts.Fatalf("no group of %s in the output", args[1])
+	}
+	ts.Setenv(args[0], found[1])
 }
