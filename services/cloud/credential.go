@@ -46,10 +46,10 @@ func IsSessionCookie(name string) bool { return name == SessionCookie || name ==
 // False: nothing of it is for scripts, as of X-PiCloud-*, which nobody outside may
 // set.
 func WithoutCredentials(name, value string) (rest string, ok bool) {
-	switch {
-	case name == "authorization":
+	switch name {
+	case "authorization":
 		return value, !ownCredential(value)
-	case name == "cookie":
+	case "cookie":
 		rest = withoutSession(value)
 		return rest, rest != ""
 	}

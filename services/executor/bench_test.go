@@ -74,7 +74,7 @@ func benchExecutor(b *testing.B, code string) (*Executor, *cloud.Plan) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		ctx := context.Background()
+		ctx := context.WithoutCancel(b.Context())
 		x.Stop(ctx)
 		log.Stop(ctx)
 	})

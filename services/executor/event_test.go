@@ -285,9 +285,6 @@ func TestExecutor_Run_cut(t *testing.T) {
 				done <- o
 			}()
 			<-kv.held
-			if !c.dies {
-				close(kv.release)
-			}
 			cancel()
 			got := <-done
 			if got.Code != c.want.Code || c.want.Error != nil && !reflect.DeepEqual(got.Error, c.want.Error) {

@@ -285,7 +285,7 @@ var behaviours = map[string]func(*fakeRun){
 	"no-more": func(r *fakeRun) { r.end(wire.End{Code: "script_threw", NoRetry: true, Error: scriptError("E", "")}) },
 	// cancelled waits until it is cut off, and then ends as it is told.
 	"cancelled": func(r *fakeRun) {
-		r.call("kv.get", `["hold","key"]`)
+		r.send(wire.TypeHostCall, wire.HostCall{Call: 1, Op: "kv.get", Args: []byte(`["hold","key"]`)}.Append(nil))
 		for f := range r.in {
 			if f.Type == wire.TypeCancel {
 				r.end(wire.End{Code: r.rest})
