@@ -105,6 +105,22 @@ var gates = map[string]gate{
 	"check-route":  needs(cloud.AppReadScript).with(`{"path":"/intruder"}`),
 	"match-route":  needs(cloud.AppReadScript),
 
+	"list-triggers":  needs(cloud.AppReadScript),
+	"add-trigger":    needs(cloud.AppManageTriggers).with(`{"script":"page","kind":"kv"}`).onOrigin(),
+	"get-trigger":    needs(cloud.AppReadScript),
+	"update-trigger": needs(cloud.AppManageTriggers).with(`{"enabled":false}`).onOrigin(),
+	"delete-trigger": needs(cloud.AppManageTriggers).onOrigin(),
+	"fire-trigger":   needs(cloud.AppManageTriggers).with(`{}`).onOrigin(),
+
+	"list-dead-letters":   needs(cloud.AppManageDeadLetters),
+	"get-dead-letter":     needs(cloud.AppManageDeadLetters),
+	"replay-dead-letter":  needs(cloud.AppManageDeadLetters),
+	"replay-dead-letters": needs(cloud.AppManageDeadLetters).with(`{}`),
+	"resolve-dead-letter": needs(cloud.AppManageDeadLetters).with(`{"resolution":"ignored"}`),
+
+	"metrics": needs(cloud.InstanceAdmin),
+
+	"find-execution":  {anybody: true},
 	"list-executions": needs(cloud.AppReadLogs),
 	"get-execution":   needs(cloud.AppReadLogs),
 	"tail-executions": needs(cloud.AppReadLogs),
@@ -198,22 +214,29 @@ func (s *server) fixture(slug string) *fixture {
 	type many struct{ Items []one }
 	f := &fixture{slug: slug, id: decode[one](s, s.must(http.StatusOK, http.MethodGet, at, "")).ID}
 	script := decode[one](s, s.must(http.StatusOK, http.MethodGet, at+"/scripts/page", ""))
+	trigger := decode[one](s, s.must(http.StatusCreated, http.MethodPost, at+"/triggers", `{"script":"page","kind":"cron","schedule":"@yearly"}`))
+	letter := cloud.NewID()
+	s.sql(`INSERT INTO dead_letters (app_id, id, event_id, script_id, script_name, kind, op, payload, depth, attempts,
+			max_attempts, backoff, base_ms, cap_ms, at, reason, died_at)
+		VALUES ($1, $2, $2, $3, 'page', 'kv', 'set', '{}', 1, 5, 5, 'constant', 1000, 1000, now(), 'script_threw', now())`, f.id, letter, script.ID)
 	s.must(http.StatusOK, http.MethodGet, "/api/v1/execute/"+script.ID, "")
 	if slug != cloud.DefaultApp {
 		s.must(http.StatusCreated, http.MethodPost, at+"/domains", fmt.Sprintf(`{"host":"%s.example.com"}`, slug))
 	}
 	f.names = map[string]string{
-		"{app}":            slug,
-		"{script}":         "page",
-		"{version}":        "1",
-		"{route}":          decode[many](s, s.must(http.StatusOK, http.MethodGet, at+"/routes", "")).Items[0].ID,
-		"executions/{id}":  "executions/" + decode[many](s, s.must(http.StatusOK, http.MethodGet, at+"/executions", "")).Items[0].ID,
-		"{collection}":     "c",
-		"{key}":            "k",
-		"{host}":           slug + ".example.com",
-		"{user}":           "victim",
-		"variables/{name}": "variables/VARIABLE",
-		"secrets/{name}":   "secrets/SECRET",
+		"{app}":             slug,
+		"{script}":          "page",
+		"{version}":         "1",
+		"{route}":           decode[many](s, s.must(http.StatusOK, http.MethodGet, at+"/routes", "")).Items[0].ID,
+		"executions/{id}":   "executions/" + decode[many](s, s.must(http.StatusOK, http.MethodGet, at+"/executions", "")).Items[0].ID,
+		"{trigger}":         trigger.ID,
+		"dead-letters/{id}": "dead-letters/" + letter,
+		"{collection}":      "c",
+		"{key}":             "k",
+		"{host}":            slug + ".example.com",
+		"{user}":            "victim",
+		"variables/{name}":  "variables/VARIABLE",
+		"secrets/{name}":    "secrets/SECRET",
 	}
 	return f
 }
@@ -332,7 +355,7 @@ func TestIsolation(t *testing.T) {
 	callers := s.callers(shop, home)
 	sessions := decode[struct{ Items []struct{ ID string } }](s, s.must(http.StatusOK, http.MethodGet, "/api/v1/users/victim/sessions", ""))
 	keys := decode[struct{ Items []struct{ ID string } }](s, s.must(http.StatusOK, http.MethodGet, "/api/v1/users/victim/keys", ""))
-	ids := map[string]string{"{session}": sessions.Items[0].ID, "{key}": keys.Items[0].ID, "{user}": "victim"}
+	ids := map[string]string{"{session}": sessions.Items[0].ID, "{key}": keys.Items[0].ID, "{user}": "victim", "executions/{id}": shop.names["executions/{id}"]}
 
 	operations := s.operations()
 	known := map[string]bool{}
