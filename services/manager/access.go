@@ -112,7 +112,7 @@ var access = map[string]rule{
 	"add-trigger":    {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true},
 	"update-trigger": {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true},
 	"delete-trigger": {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true},
-	"fire-trigger":   {needs: []cloud.Capability{cloud.AppManageTriggers}, unaudited: true},
+	"fire-trigger":   {needs: []cloud.Capability{cloud.AppManageTriggers}, origin: true, unaudited: true},
 
 	"list-dead-letters":   {needs: []cloud.Capability{cloud.AppManageDeadLetters}},
 	"get-dead-letter":     {needs: []cloud.Capability{cloud.AppManageDeadLetters}},

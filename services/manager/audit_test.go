@@ -89,6 +89,9 @@ func TestAPI_audit(t *testing.T) {
 	ask("delete-script", "DELETE /apps/shop/scripts/b", nil, in("scripts/b"))
 	route := ask("add-route", "POST /apps/shop/routes", m{"script": "hello", "method": "GET", "path": "/x"}, in("routes/GET /x"))["id"].(string)
 	ask("delete-route", "DELETE /apps/shop/routes/"+route, nil, in("routes/GET /x"))
+	trigger := ask("add-trigger", "POST /apps/shop/triggers", m{"script": "hello", "kind": "kv"}, in("triggers/kv hello"))["id"].(string)
+	ask("update-trigger", "PATCH /apps/shop/triggers/"+trigger, m{"enabled": false}, in("triggers/kv hello"))
+	ask("delete-trigger", "DELETE /apps/shop/triggers/"+trigger, nil, in("triggers/kv hello"))
 	ask("set-variable", "PUT /apps/shop/variables/COLOUR", m{"value": "red"}, in("variables/COLOUR"))
 	ask("delete-variable", "DELETE /apps/shop/variables/COLOUR", nil, in("variables/COLOUR"))
 	ask("set-secret", "PUT /apps/shop/secrets/TOKEN", m{"value": "hush"}, in("secrets/TOKEN"))
@@ -132,7 +135,7 @@ func TestAPI_audit(t *testing.T) {
 	ask("delete-user", "DELETE /users/mia", nil, m{"target": "users/mia"})
 	ask("delete-app", "DELETE /apps/shop", nil, in(""))
 
-	unaudited := []string{"check-route", "set-key", "delete-key"}
+	unaudited := []string{"check-route", "set-key", "delete-key", "fire-trigger", "replay-dead-letter", "replay-dead-letters", "resolve-dead-letter"}
 	for id, op := range s.operations() {
 		if changes := op.method != "GET" && !slices.Contains(unaudited, id); changes != recorded[id] {
 			t.Errorf("%s %s (%s): changes %v, seen in the audit log %v", op.method, op.path, id, changes, recorded[id])

@@ -40,9 +40,9 @@ func TestAPI_executions(t *testing.T) {
 		t.Fatal(err)
 	}
 	const (
-		goodText = `{"id":"*","script":"till","version":3,"trigger":"http","request_id":"r1","method":"GET","path":"/till","status":200,"code":"",
+		goodText = `{"id":"*","script":"till","version":3,"trigger":"http","event_id":null,"attempt":0,"depth":0,"cause_id":null,"request_id":"r1","method":"GET","path":"/till","status":200,"code":"",
 			"started_at":"2026-11-23T12:00:00Z","duration_ms":1.5,"cpu_ms":0.25,"peak_memory_bytes":4096,"lines":[],"truncated":false,"error":null}`
-		badText = `{"id":"*","script":"till","version":3,"trigger":"http","request_id":"r1","method":"GET","path":"/till","status":500,"code":"script_threw",
+		badText = `{"id":"*","script":"till","version":3,"trigger":"http","event_id":null,"attempt":0,"depth":0,"cause_id":null,"request_id":"r1","method":"GET","path":"/till","status":500,"code":"script_threw",
 			"started_at":"2026-11-23T12:01:00Z","duration_ms":1.5,"cpu_ms":0.25,"peak_memory_bytes":4096,
 			"lines":[{"at":"2026-11-23T12:00:00Z","level":"warn","text":"no change\nleft"}],"truncated":true,
 			"error":{"name":"TypeError","message":"x is not a function","stack":"at fetch (till.ts:1:2)"}}`

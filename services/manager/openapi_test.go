@@ -79,6 +79,8 @@ func TestOpenAPI_paths(t *testing.T) {
 		"get /healthz":                    "health",
 		"get /version":                    "version",
 		"get /api/v1/openapi.json":        "openapi",
+		"get /api/v1/metrics":             "metrics",
+		"get /api/v1/executions/{id}":     "find-execution",
 		"post /api/v1/claim":              "claim",
 		"post /api/v1/sessions":           "log-in",
 		"post /api/v1/invitations:accept": "accept-invitation",
@@ -142,6 +144,17 @@ func TestOpenAPI_paths(t *testing.T) {
 		"get " + app + "/scripts/{script}/versions/{version}": "get-version",
 		"post " + app + "/scripts/{script}/rollback":          "rollback-script",
 		"delete " + app + "/routes/{route}":                   "delete-route",
+		"get " + app + "/triggers":                            "list-triggers",
+		"post " + app + "/triggers":                           "add-trigger",
+		"get " + app + "/triggers/{trigger}":                  "get-trigger",
+		"patch " + app + "/triggers/{trigger}":                "update-trigger",
+		"delete " + app + "/triggers/{trigger}":               "delete-trigger",
+		"post " + app + "/triggers/{trigger}/fire":            "fire-trigger",
+		"get " + app + "/dead-letters":                        "list-dead-letters",
+		"get " + app + "/dead-letters/{id}":                   "get-dead-letter",
+		"post " + app + "/dead-letters/{id}/replay":           "replay-dead-letter",
+		"post " + app + "/dead-letters/{id}/resolve":          "resolve-dead-letter",
+		"post " + app + "/dead-letters:replay":                "replay-dead-letters",
 		"get " + app + "/executions/{id}":                     "get-execution",
 		"get " + app + "/executions:tail":                     "tail-executions",
 		"get " + app + "/kv/{collection}":                     "list-keys",
@@ -178,7 +191,9 @@ func TestAccess_everyOperationHasARule(t *testing.T) {
 			if unclaimed := []string{"health", "version", "claim"}; rule.unclaimed != slices.Contains(unclaimed, op.OperationID) {
 				t.Errorf("%s: unclaimed = %v", op.OperationID, rule.unclaimed)
 			}
-			if unaudited := []string{"check-route", "set-key", "delete-key"}; rule.unaudited != slices.Contains(unaudited, op.OperationID) {
+			if unaudited := []string{
+				"check-route", "set-key", "delete-key", "fire-trigger", "replay-dead-letter", "replay-dead-letters", "resolve-dead-letter",
+			}; rule.unaudited != slices.Contains(unaudited, op.OperationID) {
 				t.Errorf("%s: unaudited = %v", op.OperationID, rule.unaudited)
 			}
 			if want := rule.open && method != "get"; (rule.via != "") != want {
@@ -196,7 +211,7 @@ func TestAccess_everyOperationHasARule(t *testing.T) {
 			if own := strings.HasPrefix(path, "/api/v1/me"); (rule.anybody || rule.known) && method != "get" && !own {
 				t.Errorf("%s changes what is not the caller's own and needs no capability", op.OperationID)
 			}
-			runs := slices.Contains(rule.needs, cloud.AppWriteScript) || slices.Contains(rule.needs, cloud.AppWriteRoute)
+			runs := slices.Contains(rule.needs, cloud.AppWriteScript) || slices.Contains(rule.needs, cloud.AppWriteRoute) || slices.Contains(rule.needs, cloud.AppManageTriggers)
 			if runs != rule.origin {
 				t.Errorf("%s: origin = %v, but it decides what runs: %v", op.OperationID, rule.origin, runs)
 			}

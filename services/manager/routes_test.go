@@ -50,6 +50,13 @@ func TestAPI_routes(t *testing.T) {
 		s.owner("POST", "/apps/shop/routes", `{"script":"b","host":"shop.local","path":"/"}`).
 			fails(409, cloud.CodeRouteConflict, "path", `ANY / on the host shop.local already leads to the script "b"`)
 	})
+	t.Run("a mode", func(t *testing.T) {
+		const job = `{"id":"*","script":"b","method":"POST","host":"","path":"/jobs","mode":"async","url":"http://shop.localhost:8080/jobs"}`
+		added := s.owner("POST", "/apps/shop/routes", `{"script":"b","method":"POST","path":"/jobs","mode":"async"}`)
+		added.is(201, job)
+		s.owner("GET", "/apps/shop/routes:match?method=POST&url=/jobs", nil).is(200, `{"route":`+job+`,"script":"b","params":{}}`)
+		s.owner("DELETE", "/apps/shop/routes/"+added.decode(201)["id"].(string), nil).empty()
+	})
 	t.Run("check previews without a change", func(t *testing.T) {
 		s.owner("POST", "/apps/shop/routes:check", `{"script":"b","method":"GET","path":"/users/:name"}`).is(200, `{"ok":false,"conflict":`+user+`}`)
 		s.owner("POST", "/apps/shop/routes:check", `{"script":"b","path":"/free"}`).is(200, `{"ok":true}`)
@@ -93,8 +100,7 @@ func TestAPI_routesRefused(t *testing.T) {
 		{"shop", `{"script":"nothing","path":"/x"}`, cloud.CodeInvalid, "script", `the app shop has no script "nothing"`},
 		{"shop", `{"script":"lib","path":"/x"}`, cloud.CodeInvalid, "script", `"lib" is a module, which others import; only an endpoint can have routes`},
 		{"shop", `{"script":"a","path":"/x","method":"BREW"}`, cloud.CodeInvalid, "method", `"BREW" is not one of ANY, GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS`},
-		{"shop", `{"script":"a","path":"/x","mode":"async"}`, cloud.CodeInvalid, "mode", `async routes are not available yet; leave mode out`},
-		{"shop", `{"script":"a","path":"/x","mode":"later"}`, cloud.CodeInvalid, "mode", `"later" is not sync`},
+		{"shop", `{"script":"a","path":"/x","mode":"later"}`, cloud.CodeInvalid, "mode", `mode: expected value to be one of "sync, async"`},
 		{"shop", `{"script":"a"}`, cloud.CodeInvalid, "path", `path: is missing`},
 		{"shop", `{"script":"a","path":""}`, cloud.CodeInvalid, "path", `is empty; the root is /`},
 		{"shop", `{"script":"a","path":"/a//b"}`, cloud.CodeInvalid, "path", `"/a//b" has an empty segment (//)`},

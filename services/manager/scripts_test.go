@@ -298,7 +298,7 @@ func TestAPI_deploy(t *testing.T) {
 			{"one has a bad path", []map[string]any{good, {"name": "bad", "source": endpoint(""), "routes": []any{map[string]any{"path": "bad"}}}}, 422, cloud.CodeInvalid, "scripts[1].routes[0].path", `"bad" does not start with /`},
 			{"two conflict with each other", []map[string]any{good, {"name": "better", "source": endpoint(""), "routes": []any{map[string]any{"path": "/good"}}}}, 409, cloud.CodeRouteConflict, "scripts[1].routes[0].path", `ANY /good on any host already leads to the script "good"`},
 			{"a module with a route", []map[string]any{{"name": "lib", "source": "export const x = 2", "routes": []any{map[string]any{"path": "/lib"}}}}, 422, cloud.CodeInvalid, "scripts[0].routes[0].script", `"lib" is a module, which others import; only an endpoint can have routes`},
-			{"an async route", []map[string]any{{"name": "good", "source": endpoint(""), "routes": []any{map[string]any{"path": "/x", "mode": "async"}}}}, 422, cloud.CodeInvalid, "scripts[0].routes[0].mode", `async routes are not available yet; leave mode out`},
+			{"an unknown mode", []map[string]any{{"name": "good", "source": endpoint(""), "routes": []any{map[string]any{"path": "/x", "mode": "later"}}}}, 422, cloud.CodeInvalid, "scripts[0].routes[0].mode", `scripts[0].routes[0].mode: expected value to be one of "sync, async"`},
 			{"an unknown field", []map[string]any{{"name": "good", "source": endpoint(""), "routes": []any{map[string]any{"path": "/x", "verb": "GET"}}}}, 422, cloud.CodeInvalid, "scripts[0].routes[0].verb", `scripts[0].routes[0].verb: there is no such field`},
 		} {
 			t.Run(test.name, func(t *testing.T) {

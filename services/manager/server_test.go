@@ -24,6 +24,7 @@ import (
 	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
 	"github.com/picloud/picloud/services/cloudtest"
+	"github.com/picloud/picloud/services/events"
 	"github.com/picloud/picloud/services/javascript/build"
 	"github.com/picloud/picloud/services/kv"
 	"github.com/picloud/picloud/services/manager"
@@ -49,6 +50,7 @@ type server struct {
 	catalog *orchestrator.Catalog
 	source  *postgres.Source
 	records *postgres.Executions
+	outbox  *postgres.Events
 	pool    *pgxpool.Pool
 	log     *bytes.Buffer // what was logged; read it when no request runs
 
@@ -107,6 +109,7 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 		t.Fatal(err)
 	}
 	s.records = postgres.NewExecutions(pool)
+	s.outbox = postgres.NewEvents(pool, nil)
 	s.source = postgres.NewSource(pool, cloud.DefaultLimits, keyring, nil)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source: s.source, Hosts: hosts, Logger: logger,
@@ -131,6 +134,8 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 		KV:            kv.New(kv.Config{Store: postgres.NewKV(pool, nil), Authorizer: authz.Policy{}, Now: func() time.Time { return now }}),
 		Secrets:       env,
 		Variables:     env,
+		CheckTrigger:  events.Check,
+		Events:        events.NewService(events.ServiceConfig{Store: s.outbox, Authorizer: authz.Policy{}, Now: func() time.Time { return now }}),
 		Tail: func(_ context.Context, appID, scriptID string) <-chan cloud.Execution {
 			s.tailed <- [2]string{appID, scriptID}
 			return s.events
@@ -281,7 +286,7 @@ func (s *server) must(method, path string, body any) map[string]any {
 // changing are fields whose values are new in each run; texts show them as "*"
 // where they are not empty.
 var changing = map[string]bool{
-	"id": true, "user_id": true, "session_id": true, "app_id": true, "execution_id": true,
+	"id": true, "user_id": true, "session_id": true, "app_id": true, "execution_id": true, "event_id": true, "trigger_id": true,
 	"created_at": true, "updated_at": true, "expires_at": true, "seen_at": true, "last_used_at": true, "last_login_at": true, "at": true,
 	"token": true, "password": true, "secret": true, "user_agent": true,
 }
