@@ -5,11 +5,13 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/events"
 )
 
 func execution(appID, scriptID string, status int) cloud.Execution {
@@ -67,6 +69,96 @@ func TestAPI_executions(t *testing.T) {
 }
 
 // stream opens the event stream of till and returns its lines.
+// find is an answer of /executions/{id} with its list of executions by their ids.
+func (s *server) find(token, id string) (answer, []string) {
+	s.t.Helper()
+	a := s.as(token, "GET", "/api/v1/executions/"+id, nil)
+	var ids []string
+	if a.status == 200 {
+		for _, e := range a.decode(200)["executions"].([]any) {
+			ids = append(ids, e.(map[string]any)["id"].(string))
+		}
+	}
+	return a, ids
+}
+
+func TestAPI_findExecution(t *testing.T) {
+	t.Parallel()
+	s := triggered(t)
+	app := s.must("GET", "/apps/shop", nil)["id"].(string)
+	script := s.must("GET", "/apps/shop/scripts/a", nil)["id"].(string)
+	state := func(what, id string, want string, executions ...string) {
+		t.Helper()
+		a, ids := s.find("owner", id)
+		got := a.decode(200)
+		delete(got, "executions")
+		a.what, a.body = what, []byte(text(t, got))
+		a.is(200, want)
+		if !slices.Equal(ids, executions) {
+			t.Errorf("%s: executions %v, want %v", what, ids, executions)
+		}
+	}
+
+	good, bad := execution(app, script, 200), execution(app, script, 502)
+	if err := s.records.AppendExecutions(t.Context(), []cloud.Execution{good, bad}); err != nil {
+		t.Fatal(err)
+	}
+	state("a request that waited", good.ID, `{"id":"*","app":"shop","status":"succeeded","attempts":1,"next_at":null,"dead_letter":null}`, good.ID)
+	state("one that failed", bad.ID, `{"id":"*","app":"shop","status":"failed","attempts":1,"next_at":null,"dead_letter":null}`, bad.ID)
+
+	trigger := s.trigger(`{"script":"a","kind":"kv","retry":{"attempts":2}}`)
+	event := s.fire(trigger)
+	state("an event that waits", event, `{"id":"*","app":"shop","status":"queued","attempts":0,"next_at":"2026-11-23T12:00:00Z","dead_letter":null}`)
+	d := s.claim(1)
+	state("one that runs", event, `{"id":"*","app":"shop","status":"running","attempts":1,"next_at":null,"dead_letter":null}`)
+	again := execution(app, script, 500)
+	again.Trigger, again.EventID, again.Attempt, again.Depth, again.CauseID = "kv", event, 1, 2, good.ID
+	if err := s.records.AppendExecutions(t.Context(), []cloud.Execution{again}); err != nil {
+		t.Fatal(err)
+	}
+	settle := func(o events.Outcome) {
+		t.Helper()
+		if _, err := s.outbox.Settle(t.Context(), now, []events.Outcome{o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle(events.Outcome{Delivery: d[0], Fate: events.Retry, RetryAt: now.Add(time.Second), Reason: cloud.CodeScriptThrew})
+	retrying := `{"id":"*","app":"shop","status":"retrying","attempts":1,"next_at":"2026-11-23T12:00:01Z","dead_letter":null}`
+	state("one that will be tried again", event, retrying, again.ID)
+	state("an attempt leads to its event", again.ID, retrying, again.ID)
+	if e := s.must("GET", "/apps/shop/executions/"+again.ID, nil); e["trigger"] != "kv" || e["event_id"] != event || e["attempt"] != 1.0 || e["depth"] != 2.0 || e["cause_id"] != good.ID {
+		t.Errorf("the attempt is %v", e)
+	}
+
+	lost := s.fire(trigger)
+	s.die(lost)
+	letter := s.letters("")[0]
+	state("one that was given up", lost, `{"id":"*","app":"shop","status":"dead","attempts":1,"next_at":null,"dead_letter":"`+letter+`"}`)
+
+	t.Run("for whom", func(t *testing.T) {
+		for name, key := range map[string]*cloud.Key{
+			"reader": {Scopes: []cloud.Scope{cloud.ScopeLogRead}}, "writer": {Scopes: []cloud.Scope{cloud.ScopeScriptWrite}},
+			"elsewhere": {Scopes: cloud.Scopes, AppID: cloud.NewID()},
+		} {
+			s.let(name, cloud.Principal{UserID: cloud.NewID(), Name: name, Role: cloud.Owner, Key: key})
+		}
+		s.let("stranger", cloud.Principal{UserID: cloud.NewID(), Name: "stranger", Role: cloud.Member})
+		for _, id := range []string{good.ID, event, lost} {
+			if a, _ := s.find("reader", id); a.status != 200 {
+				t.Errorf("reader: %d %s", a.status, a.body)
+			}
+			for _, who := range []string{"writer", "elsewhere", "stranger"} {
+				a, _ := s.find(who, id)
+				a.fails(404, cloud.CodeNotFound, "", `nothing is known of an execution or event "`+id+`", or it is too long ago, or not yours to see`)
+			}
+		}
+		for _, id := range []string{cloud.NewID(), "7"} {
+			a, _ := s.find("owner", id)
+			a.fails(404, cloud.CodeNotFound, "", `nothing is known of an execution or event "`+id+`", or it is too long ago, or not yours to see`)
+		}
+	})
+}
+
 func (s *server) stream(ctx context.Context) (*http.Response, *bufio.Scanner) {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(ctx, "GET", s.http.URL+"/api/v1/apps/default/executions:tail?script=till", nil)

@@ -48,6 +48,32 @@ func TestAPI_members(t *testing.T) {
 	s.as(ben, "GET", "/api/v1/apps", nil).is(200, `{"items":[]}`)
 }
 
+// Who makes an app may do everything in it.
+func TestAPI_creatorsAreAppAdmins(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	ada := s.user("ada", cloud.Admin)
+	app := func(slug string) string {
+		return `{"id":"*","slug":"` + slug + `","name":"` + slug + `","my_role":"app_admin","url":"http://` + slug + `.localhost:8080","created_at":"*","updated_at":"*"}`
+	}
+	s.as(ada, "POST", "/api/v1/apps", `{"slug":"shop"}`).is(201, app("shop"))
+	s.as(ada, "GET", "/api/v1/apps/shop", nil).is(200, app("shop"))
+	s.owner("GET", "/apps/shop/members", nil).is(200, `{"items":[{"user_id":"*","name":"ada","role":"app_admin","created_at":"*"}]}`)
+
+	s.owner("POST", "/apps", `{"slug":"other"}`).is(201, app("other"))
+	s.owner("GET", "/apps/other/members", nil).is(200, `{"items":[]}`)
+	s.as(ada, "DELETE", "/api/v1/apps/other", nil).fails(403, cloud.CodeForbidden, "", "ada may not do this (AppAdmin): it takes the role app_admin in the app")
+
+	key := s.as(ada, "POST", "/api/v1/me/keys", map[string]any{"name": "ci", "scopes": cloud.Scopes}).decode(201)["token"].(string)
+	s.as(key, "POST", "/api/v1/apps", `{"slug":"keyed"}`).is(201, app("keyed"))
+	s.as(key, "DELETE", "/api/v1/apps/keyed", nil).empty()
+	s.as(ada, "DELETE", "/api/v1/apps/shop", nil).empty()
+
+	s.let("gone", cloud.Principal{UserID: cloud.NewID(), Name: "gone", Role: cloud.Admin})
+	s.as("gone", "POST", "/api/v1/apps", `{"slug":"theirs"}`).fails(404, cloud.CodeNotFound, "", "the user does not exist any more")
+	s.owner("GET", "/apps/theirs", nil).fails(404, cloud.CodeNotFound, "", "…")
+}
+
 // A store that counts what finding an app costs.
 type countingStore struct {
 	manager.Store
