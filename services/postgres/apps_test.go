@@ -19,12 +19,12 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func change(t *testing.T, s *postgres.Apps, appID string, f func(tx manager.AppTx) error) error {
+func change(t testing.TB, s *postgres.Apps, appID string, f func(tx manager.AppTx) error) error {
 	t.Helper()
 	return s.ChangeApp(t.Context(), appID, func(_ context.Context, tx manager.AppTx) error { return f(tx) })
 }
 
-func equal(t *testing.T, got, want any) {
+func equal(t testing.TB, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("got  %+v\nwant %+v", got, want)

@@ -53,44 +53,56 @@ func (s *Events) dispatch(ctx context.Context, queue func(b *pgx.Batch)) error {
 	return err
 }
 
+// firstRows is the part of a statement that goes from app to app by the index, and
+// has the first row of each in the CTE "app". All else of the app stands behind it:
+// who begins there passes the index entries of rows that are gone only once.
+const firstRows = `
+	RECURSIVE app AS (
+		(SELECT app_id, due_at, id, leased_until FROM outbox ORDER BY app_id, due_at, id LIMIT 1)
+		UNION ALL
+		SELECT next.* FROM app CROSS JOIN LATERAL (
+			SELECT o.app_id, o.due_at, o.id, o.leased_until FROM outbox o
+			WHERE o.app_id > app.app_id ORDER BY o.app_id, o.due_at, o.id LIMIT 1
+		) next
+	)`
+
 // claim leases deliveries; $1 is now, $2 until, $3 the limit, $4 that per app, $5
 // and $6 apps and what they have under way, $7 and $8 the ids and attempts of the
 // leases left out.
 //
-// It goes from app to app by the index, looks at as many of each as it might take,
-// ranks them, and only then locks as many of each app as have won a place, passing
-// over those that another claim holds.
+// Of each app it looks at as many as might win a place: the second of one app comes
+// after the first of all rivals, the apps with as little under way and something to
+// give. Only of the winners it then locks as many of each app, passing over those
+// that another claim holds.
 const claim = `
-	WITH RECURSIVE app AS (
-		(SELECT app_id FROM outbox ORDER BY app_id, due_at, id LIMIT 1)
-		UNION ALL
-		SELECT next.app_id FROM app CROSS JOIN LATERAL (
-			SELECT o.app_id FROM outbox o WHERE o.app_id > app.app_id ORDER BY o.app_id, o.due_at, o.id LIMIT 1
-		) next
-	),
-	share AS (
-		SELECT app.app_id, coalesce(busy.n, 0) AS under_way
-		FROM app LEFT JOIN unnest($5::uuid[], $6::integer[]) AS busy (app_id, n) ON busy.app_id = app.app_id
+	WITH ` + firstRows + `,
+	contender AS (
+		SELECT app.*, busy.n AS under_way,
+		       count(*) FILTER (WHERE app.leased_until <= $1) OVER (ORDER BY busy.n) - (app.leased_until <= $1)::integer AS rivals
+		FROM app CROSS JOIN LATERAL (
+			SELECT coalesce((SELECT u.n FROM unnest($5::uuid[], $6::integer[]) AS u (app_id, n) WHERE u.app_id = app.app_id), 0) AS n
+		) busy
+		WHERE app.due_at <= $1 AND busy.n < $4
 	),
 	won AS (
-		SELECT app_id, count(*) AS n FROM (
-			SELECT share.app_id FROM share CROSS JOIN LATERAL (
+		SELECT app_id, due_at, id, count(*) AS n FROM (
+			SELECT c.app_id, c.due_at, c.id FROM contender c CROSS JOIN LATERAL (
 				SELECT row_number() OVER (ORDER BY o.due_at, o.id) AS n, o.due_at, o.id FROM (
 					SELECT due_at, id FROM outbox
-					WHERE app_id = share.app_id AND due_at <= $1 AND leased_until <= $1
+					WHERE app_id = c.app_id AND (due_at, id) >= (c.due_at, c.id) AND due_at <= $1 AND leased_until <= $1
 					      AND (id, attempt) NOT IN (SELECT * FROM unnest($7::bigint[], $8::smallint[]))
-					ORDER BY due_at, id LIMIT greatest(0, least($3, $4 - share.under_way))
+					ORDER BY due_at, id LIMIT least($4 - c.under_way, greatest(1, $3 - c.rivals))
 				) o
 			) candidate
-			ORDER BY share.under_way + candidate.n, candidate.due_at, candidate.id LIMIT $3
+			ORDER BY c.under_way + candidate.n, candidate.due_at, candidate.id LIMIT $3
 		) winners
-		GROUP BY app_id
+		GROUP BY app_id, due_at, id
 	)
 	UPDATE outbox SET leased_until = $2, attempt = attempt + 1
 	WHERE ctid = ANY (ARRAY(
 		SELECT taken.ctid FROM won CROSS JOIN LATERAL (
 			SELECT o.ctid FROM outbox o
-			WHERE o.app_id = won.app_id AND o.due_at <= $1 AND o.leased_until <= $1
+			WHERE o.app_id = won.app_id AND (o.due_at, o.id) >= (won.due_at, won.id) AND o.due_at <= $1 AND o.leased_until <= $1
 			      AND (o.id, o.attempt) NOT IN (SELECT * FROM unnest($7::bigint[], $8::smallint[]))
 			ORDER BY o.due_at, o.id LIMIT won.n FOR UPDATE SKIP LOCKED
 		) taken
@@ -130,23 +142,18 @@ func leases(all []events.Lease) (ids []int64, attempts []int16) {
 // attempts of leases left out, $3 apps. Of each app it reads what is leased before
 // the first delivery that is not: leases of later ones pass after that is due.
 const nextDue = `
-	WITH RECURSIVE app AS (
-		(SELECT app_id FROM outbox ORDER BY app_id, due_at, id LIMIT 1)
-		UNION ALL
-		SELECT next.app_id FROM app CROSS JOIN LATERAL (
-			SELECT o.app_id FROM outbox o WHERE o.app_id > app.app_id ORDER BY o.app_id, o.due_at, o.id LIMIT 1
-		) next
-	)
+	WITH ` + firstRows + `
 	SELECT least(min(free.due_at), min((
 		SELECT min(o.leased_until) FROM outbox o
-		WHERE o.app_id = app.app_id AND (o.due_at, o.id) < (coalesce(free.due_at, 'infinity'), coalesce(free.id, 0))
+		WHERE o.app_id = app.app_id AND (o.due_at, o.id) >= (app.due_at, app.id)
+		      AND (o.due_at, o.id) < (coalesce(free.due_at, 'infinity'), coalesce(free.id, 0))
 		      AND o.leased_until > '-infinity'
 		      AND (o.id, o.attempt) NOT IN (SELECT * FROM unnest($1::bigint[], $2::smallint[]))
 	)))
 	FROM app LEFT JOIN LATERAL (
 		SELECT o.due_at, o.id FROM outbox o
-		WHERE o.app_id = app.app_id AND o.leased_until = '-infinity'
-		ORDER BY o.app_id, o.due_at, o.id LIMIT 1
+		WHERE o.app_id = app.app_id AND (o.due_at, o.id) >= (app.due_at, app.id) AND o.leased_until = '-infinity'
+		ORDER BY o.due_at, o.id LIMIT 1
 	) free ON true
 	WHERE app.app_id <> ALL ($3::uuid[])`
 

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -41,4 +42,26 @@ func BenchmarkKV_Get(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkKV_Set shows what the events of a change cost.
+func BenchmarkKV_Set(b *testing.B) {
+	value := json.RawMessage(`{"text":"a value of about one hundred bytes, as the benchmark of the whole server reads it, more or less"}`)
+	for _, triggers := range []int{0, 1, 10} {
+		b.Run(fmt.Sprintf("triggers=%d", triggers), func(b *testing.B) {
+			pool := cloudtest.Database(b)
+			f := eventsFixture{b, pool}
+			app := f.App("app")
+			script, user := f.Script(app, "script"), f.User("ann")
+			for range triggers {
+				addTrigger(b, pool, cloud.Trigger{AppID: app, ScriptID: script, UserID: user, Kind: cloud.EventKV, Enabled: true, Retry: cloud.DefaultRetry, Filter: cloud.TriggerFilter{Collection: "c*"}})
+			}
+			store := postgres.NewKV(pool, nil)
+			for b.Loop() {
+				if _, err := store.Set(b.Context(), cloud.Cause{}, app, "c", "k", value, time.Time{}, nil, noon); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

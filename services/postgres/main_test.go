@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m, cloudtest.LeakOptions()...) }
 
-func createApp(t *testing.T, pool *pgxpool.Pool, slug string) cloud.App {
+func createApp(t testing.TB, pool *pgxpool.Pool, slug string) cloud.App {
 	t.Helper()
 	app, err := postgres.NewApps(pool, nil).CreateApp(t.Context(), cloud.App{Slug: slug, Name: slug}, "")
 	if err != nil {
@@ -23,21 +23,21 @@ func createApp(t *testing.T, pool *pgxpool.Pool, slug string) cloud.App {
 	return app
 }
 
-func wantCode(t *testing.T, err error, want cloud.Code) {
+func wantCode(t testing.TB, err error, want cloud.Code) {
 	t.Helper()
 	if cloud.CodeOf(err) != want {
 		t.Fatalf("error %v, want code %q", err, want)
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func deleteApp(t *testing.T, pool *pgxpool.Pool, id string) {
+func deleteApp(t testing.TB, pool *pgxpool.Pool, id string) {
 	t.Helper()
 	must(t, change(t, postgres.NewApps(pool, nil), id, func(tx manager.AppTx) error { return tx.Delete(t.Context()) }))
 }
