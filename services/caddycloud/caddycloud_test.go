@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/logging"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/picloud/picloud/services/caddycloud"
@@ -36,6 +37,7 @@ type server struct {
 	config   string
 
 	secretKey string // path of the master key
+	log       string // path of what the server logs
 	elsewhere string // id of an app that is not the subject of the test
 }
 
@@ -56,6 +58,7 @@ func newServer(t *testing.T, database string, claimed bool) *server {
 	s := &server{
 		t: t, database: database, pool: cloudtest.Pool(t, database),
 		token: filepath.Join(dir, "owner-token"), secretKey: filepath.Join(dir, "secret-key"),
+		log: filepath.Join(dir, "log"),
 	}
 	if !claimed {
 		s.token = ""
@@ -95,7 +98,8 @@ func (s *server) serve() {
 	auto_https off
 	persist_config off
 	log default {
-		level ERROR
+		output file %q
+		level WARN
 	}
 	grace_period 10s
 	picloud {
@@ -111,7 +115,7 @@ http://:%s {
 	picloud_orchestrator
 	picloud_executor
 }
-`, s.database, filepath.Join(cloudtest.Binaries(t), "picloud-worker"), s.secretKey, port)
+`, s.log, s.database, filepath.Join(cloudtest.Binaries(t), "picloud-worker"), s.secretKey, port)
 	t.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			t.Error(err)
