@@ -54,7 +54,10 @@ type retryDraftJSON struct {
 	CapMS    int64         `json:"cap_ms,omitempty" minimum:"100" maximum:"86400000" doc:"The longest pause; 3,600,000 for a new trigger if absent"`
 }
 
-func (r retryDraftJSON) policy() cloud.RetryPolicy {
+func (r *retryDraftJSON) policy() cloud.RetryPolicy {
+	if r == nil {
+		return cloud.RetryPolicy{}
+	}
 	return cloud.RetryPolicy{Attempts: r.Attempts, Backoff: r.Backoff, Base: milliseconds(r.BaseMS), Cap: milliseconds(r.CapMS)}
 }
 
@@ -90,7 +93,7 @@ func (m *Manager) registerTriggers(api huma.API) {
 			Ops        []string        `json:"ops,omitempty" nullable:"false" maxItems:"16" doc:"kv: set, delete; all if absent"`
 			Schedule   string          `json:"schedule,omitempty" doc:"cron: 5 fields, 6 with seconds first, or a word such as @hourly" example:"0 7 * * MON-FRI"`
 			TimeZone   string          `json:"time_zone,omitempty" doc:"cron: IANA name; UTC if absent" example:"Europe/Berlin"`
-			Retry      retryDraftJSON  `json:"retry,omitempty"`
+			Retry      *retryDraftJSON `json:"retry,omitempty"`
 			Enabled    *bool           `json:"enabled,omitempty" doc:"true if absent"`
 		}
 	}
@@ -120,14 +123,14 @@ func (m *Manager) registerTriggers(api huma.API) {
 	type updateTriggerInput struct {
 		TriggerPath
 		Body struct {
-			Script     *string        `json:"script,omitempty" doc:"Name of an endpoint script"`
-			Enabled    *bool          `json:"enabled,omitempty"`
-			Collection *string        `json:"collection,omitempty"`
-			Key        *string        `json:"key,omitempty"`
-			Ops        *[]string      `json:"ops,omitempty" maxItems:"16" doc:"Empty: all"`
-			Schedule   *string        `json:"schedule,omitempty"`
-			TimeZone   *string        `json:"time_zone,omitempty"`
-			Retry      retryDraftJSON `json:"retry,omitempty"`
+			Script     *string         `json:"script,omitempty" doc:"Name of an endpoint script"`
+			Enabled    *bool           `json:"enabled,omitempty"`
+			Collection *string         `json:"collection,omitempty"`
+			Key        *string         `json:"key,omitempty"`
+			Ops        *[]string       `json:"ops,omitempty" maxItems:"16" doc:"Empty: all"`
+			Schedule   *string         `json:"schedule,omitempty"`
+			TimeZone   *string         `json:"time_zone,omitempty"`
+			Retry      *retryDraftJSON `json:"retry,omitempty"`
 		}
 	}
 	operation(m, api, huma.Operation{

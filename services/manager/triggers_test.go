@@ -16,10 +16,12 @@ import (
 )
 
 // triggered is an API with the app shop, its endpoints a and b and the module
-// lib; the time is now.
+// lib; the time is now, and goes on with s.clock.
 func triggered(t *testing.T) *server {
 	t.Helper()
-	s := start(t, func(_ *server, c *manager.Config) { c.Now = func() time.Time { return now } })
+	s := start(t, func(s *server, c *manager.Config) {
+		c.Now = func() time.Time { return now.Add(time.Duration(s.clock.Load()) * time.Second) }
+	})
 	s.must("POST", "/apps", `{"slug":"shop"}`)
 	s.must("PUT", "/apps/shop/scripts/a", map[string]any{"source": endpoint("")})
 	s.must("PUT", "/apps/shop/scripts/b", map[string]any{"source": endpoint("")})
@@ -88,6 +90,27 @@ func TestAPI_triggers(t *testing.T) {
 		s.owner("DELETE", "/apps/shop/scripts/b", nil).empty()
 		s.owner("GET", at, nil).is(200, `{"items":[]}`)
 	})
+}
+
+// A run that has come and was not fired yet is not lost by a change of something
+// else, and not made up for by a change of the schedule.
+func TestAPI_triggersWhoseRunIsDue(t *testing.T) {
+	t.Parallel()
+	s := triggered(t)
+	id := s.trigger(`{"script":"a","kind":"cron","schedule":"@every 1h"}`)
+	change := func(body, next string) {
+		t.Helper()
+		if got := s.must("PATCH", "/apps/shop/triggers/"+id, body)["next_at"]; got != next {
+			t.Errorf("after %s the next run is %v, want %s", body, got, next)
+		}
+	}
+	s.clock.Store(2*3600 + 60)
+	change(`{"retry":{"attempts":2}}`, "2026-11-23T13:00:00Z")
+	change(`{"schedule":"@every 1h","enabled":true}`, "2026-11-23T13:00:00Z")
+	change(`{"schedule":"@every 2h"}`, "2026-11-23T16:01:00Z")
+	s.must("PATCH", "/apps/shop/triggers/"+id, `{"enabled":false}`)
+	s.clock.Store(24 * 3600)
+	change(`{"enabled":true}`, "2026-11-24T14:00:00Z")
 }
 
 func TestAPI_triggersRefused(t *testing.T) {
