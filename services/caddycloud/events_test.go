@@ -38,11 +38,11 @@ func (s *server) put(collection, key, value string) {
 	s.must(http.StatusOK, http.MethodPut, shop+"/kv/"+collection+"/"+key, `{"value":`+value+`}`)
 }
 
-// entries are a collection's values by key.
+// entries are a collection's values by key; none while the database is away.
 func (s *server) entries(collection string) map[string]json.RawMessage {
 	s.t.Helper()
 	status, answer := s.do(http.MethodGet, shop+"/kv/"+collection+"?values=true&limit=1000", "")
-	if status == http.StatusNotFound {
+	if status == http.StatusNotFound || status == http.StatusServiceUnavailable {
 		return nil
 	}
 	if status != http.StatusOK {
