@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -17,12 +19,13 @@ import (
 	"github.com/picloud/picloud/services/kv"
 )
 
-// KV keeps the entries of the kv service: a kv.Store. Every change is one
-// statement, which emits its event too.
+// KV keeps the entries of the kv service: a kv.Store. A change and its event are
+// one statement.
 type KV struct {
 	pool    *pgxpool.Pool
 	emitter *Emitter
 	getter  getter
+	loud    sync.Map // by id, apps whose triggers a change has met; the others may have some too
 }
 
 var _ kv.Store = (*KV)(nil)
@@ -65,73 +68,112 @@ func list[T any](ctx context.Context, s *KV, scan pgx.RowToFunc[T], sql string, 
 	return selectAll(ctx, s.pool, scan, sql, args...)
 }
 
-// kvEvent is the part of a statement that emits the events of its CTE "changed".
-// $2 and $3 are collection and key; the rest stands where kvCause puts it.
-func kvEvent(op, where string) string {
-	value := ``
-	if op == "set" {
-		value = `, 'value', changed.value`
-	}
-	return `,
-		event AS (
-			SELECT $1::uuid AS app_id, $4::uuid AS event_id, 'kv' AS kind, '` + op + `' AS op, $2::text AS place, $3::text AS name,
-			       json_build_object('collection', $2::text, 'key', $3::text` + value + `) AS payload,
-			       json_build_object('collection', $2::text, 'key', $3::text, 'valueOmitted', true) AS lesser,
-			       $5::integer AS depth, $6::uuid AS cause_id, $7::timestamptz AS at
-			FROM changed ` + where + `
-		),` + emission(8)
-}
-
-// kvCause are the first parameters of a statement with a kvEvent.
-func (s *KV) kvCause(c cloud.Cause, appID, collection, key string, now time.Time) []any {
-	var cause *string
-	if cloud.IsID(c.ExecutionID) {
-		cause = &c.ExecutionID
-	}
-	return []any{appID, collection, key, cloud.NewID(), c.Depth + 1, cause, stamp(now), s.emitter.notice}
-}
-
-// The three ways to set an entry; $7 is now, $9 the value, $10 the expiry.
+// The ways to change an entry. $1, $2 and $3 are app, collection and key, $4 is
+// now; of sets $5 is the value and $6 the expiry. Where %s stands is a condition.
 var (
-	kvUpsert = kvSet(`
+	kvUpsert = newKVChange("set", 6, `
 		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
-		VALUES ($1, $2, $3, $9, 1, $10, $7)
+		SELECT $1::uuid, $2::text, $3::text, $5::jsonb, 1, $6::timestamptz, $4::timestamptz WHERE %s
 		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
 			value = excluded.value, expires_at = excluded.expires_at, updated_at = excluded.updated_at,
-			version = CASE WHEN e.expires_at <= $7 THEN 1 ELSE e.version + 1 END`)
-	kvInsert = kvSet(`
+			version = CASE WHEN e.expires_at <= $4 THEN 1 ELSE e.version + 1 END`,
+		`version`)
+	kvInsert = newKVChange("set", 6, `
 		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
-		VALUES ($1, $2, $3, $9, 1, $10, $7)
+		SELECT $1::uuid, $2::text, $3::text, $5::jsonb, 1, $6::timestamptz, $4::timestamptz WHERE %s
 		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
 			value = excluded.value, expires_at = excluded.expires_at, updated_at = excluded.updated_at, version = 1
-		WHERE e.expires_at <= $7`)
-	kvReplace = kvSet(`
-		UPDATE kv_entries SET value = $9, expires_at = $10, updated_at = $7, version = version + 1
-		WHERE app_id = $1 AND collection = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $7) AND version = $11`)
+		WHERE e.expires_at <= $4`,
+		`version`)
+	kvReplace = newKVChange("set", 7, `
+		UPDATE kv_entries SET value = $5, expires_at = $6, updated_at = $4, version = version + 1
+		WHERE app_id = $1 AND collection = $2 AND key = $3 AND (expires_at IS NULL OR expires_at > $4) AND version = $7 AND %s`,
+		`version`)
+
+	// PostgreSQL's float8 is JavaScript's number, and to_jsonb writes the shortest
+	// text that reads back as the same.
+	kvIncrement = newKVChange("set", 5, `
+		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
+		SELECT $1::uuid, $2::text, $3::text, to_jsonb($5::float8), 1, NULL, $4::timestamptz WHERE %s
+		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
+			value = CASE WHEN e.expires_at <= $4 THEN excluded.value ELSE to_jsonb((e.value #>> '{}')::float8 + $5::float8) END,
+			version = CASE WHEN e.expires_at <= $4 THEN 1 ELSE e.version + 1 END,
+			expires_at = CASE WHEN e.expires_at <= $4 THEN NULL ELSE e.expires_at END,
+			updated_at = excluded.updated_at
+		WHERE e.expires_at <= $4 OR jsonb_typeof(e.value) = 'number'`,
+		`(value #>> '{}')::float8`)
+
+	kvDelete = newKVChange("delete", 4, `
+		DELETE FROM kv_entries WHERE app_id = $1 AND collection = $2 AND key = $3 AND %s`,
+		`expires_at IS NULL OR expires_at > $4`)
 )
 
-func kvSet(change string) string {
-	return `WITH changed AS (` + change + ` RETURNING value, version)` + kvEvent("set", "") + `
-		SELECT version, (SELECT count(*) FROM matched), (SELECT count(*) FROM told) FROM changed`
+// kvChange is a change of an entry in two statements. To prepare for events costs
+// as much as to change the entry; so quiet does that alone, and nothing at all in an
+// app with triggers, and loud does both.
+type kvChange struct{ quiet, loud string }
+
+const kvTriggers = `EXISTS (SELECT FROM triggers WHERE app_id = $1 AND kind = 'kv' AND enabled)`
+
+// newKVChange makes the statements from one with so many parameters, and from what
+// it returns; of a delete, whether the entry was there.
+func newKVChange(op string, parameters int, change, result string) kvChange {
+	value, where := `, 'value', changed.value`, ``
+	if op == "delete" {
+		value, where = ``, `WHERE result`
+	}
+	n := parameters
+	return kvChange{
+		quiet: fmt.Sprintf(change, `NOT `+kvTriggers) + ` RETURNING ` + result,
+		loud: `WITH changed AS (` + fmt.Sprintf(change, `true`) + ` RETURNING ` + result + ` AS result, value),
+			event AS (` + fmt.Sprintf(`
+				SELECT $1::uuid AS app_id, $%d::uuid AS event_id, 'kv' AS kind, '%s' AS op, $2::text AS place, $3::text AS name,
+				       json_build_object('collection', $2::text, 'key', $3::text%s) AS payload,
+				       json_build_object('collection', $2::text, 'key', $3::text, 'valueOmitted', true) AS lesser,
+				       $%d::integer AS depth, $%d::uuid AS cause_id, $4::timestamptz AS at
+				FROM changed %s`, n+1, op, value, n+2, n+3, where) + `
+			),` + emission(n+4) + `
+			SELECT result, (SELECT count(*) FROM matched), ` + kvTriggers + `, (SELECT count(*) FROM told) FROM changed`,
+	}
 }
 
-// kvChange is what a statement that changes an entry returns.
-type kvChange[T any] struct {
-	result  T
-	matched int // triggers
+// kvChanged is what a loud statement returns.
+type kvChanged[T any] struct {
+	result   T
+	matched  int  // triggers
+	triggers bool // the app has some
 }
 
-func scanChange[T any](row pgx.CollectableRow) (c kvChange[T], err error) {
-	err = row.Scan(&c.result, &c.matched, nil)
+func scanChanged[T any](row pgx.CollectableRow) (c kvChanged[T], err error) {
+	err = row.Scan(&c.result, &c.matched, &c.triggers, nil)
 	return c, err
 }
 
-// changeEntry runs a statement that changes an entry, and tells who is to know. It
-// returns false if there is no entry to change.
-func changeEntry[T any](ctx context.Context, s *KV, cause cloud.Cause, appID, sql string, args ...any) (result T, ok bool, err error) {
-	changes, err := list(ctx, s, scanChange[T], sql, args...)
+// changeEntry changes an entry, and tells who is to know. It returns false if
+// there is no entry to change. args are those of both statements.
+func changeEntry[T any](ctx context.Context, s *KV, cause cloud.Cause, change kvChange, appID string, args ...any) (result T, ok bool, err error) {
+	args = append([]any{appID}, args...)
+	if _, loud := s.loud.Load(appID); !loud {
+		results, err := list(ctx, s, pgx.RowTo[T], change.quiet, args...)
+		if err != nil {
+			return result, false, err
+		}
+		if len(results) > 0 {
+			return results[0], true, nil
+		}
+	}
+	var execution *string
+	if cloud.IsID(cause.ExecutionID) {
+		execution = &cause.ExecutionID
+	}
+	changes, err := list(ctx, s, scanChanged[T], change.loud, append(args, cloud.NewID(), cause.Depth+1, execution, s.emitter.notice)...)
 	if err != nil || len(changes) == 0 {
 		return result, false, err
+	}
+	if changes[0].triggers {
+		s.loud.Store(appID, nil)
+	} else {
+		s.loud.Delete(appID)
 	}
 	s.emitter.emitted(appID, cloud.EventKV, cause.Depth+1, changes[0].matched)
 	return changes[0].result, true, nil
@@ -145,14 +187,14 @@ func (s *KV) Set(ctx context.Context, cause cloud.Cause, appID, collection, key 
 		e.ExpiresAt = stamp(expires)
 		until = &e.ExpiresAt
 	}
-	sql, args := kvUpsert, append(s.kvCause(cause, appID, collection, key, now), []byte(value), until)
+	change, args := kvUpsert, []any{collection, key, e.UpdatedAt, []byte(value), until}
 	switch {
 	case ifVersion != nil && *ifVersion == 0:
-		sql = kvInsert
+		change = kvInsert
 	case ifVersion != nil:
-		sql, args = kvReplace, append(args, *ifVersion)
+		change, args = kvReplace, append(args, *ifVersion)
 	}
-	version, ok, err := changeEntry[int64](ctx, s, cause, appID, sql, args...)
+	version, ok, err := changeEntry[int64](ctx, s, cause, change, appID, args...)
 	switch {
 	case err != nil:
 		return cloud.KVEntry{}, about("value", err)
@@ -174,38 +216,15 @@ func about(field string, err error) error {
 	return err
 }
 
-var kvDelete = `
-	WITH changed AS (
-		DELETE FROM kv_entries WHERE app_id = $1 AND collection = $2 AND key = $3
-		RETURNING expires_at IS NULL OR expires_at > $7 AS live
-	)` + kvEvent("delete", "WHERE live") + `
-	SELECT live, (SELECT count(*) FROM matched), (SELECT count(*) FROM told) FROM changed`
-
 // Delete implements kv.Store.
 func (s *KV) Delete(ctx context.Context, cause cloud.Cause, appID, collection, key string, now time.Time) (bool, error) {
-	live, _, err := changeEntry[bool](ctx, s, cause, appID, kvDelete, s.kvCause(cause, appID, collection, key, now)...)
-	return live, err
+	was, _, err := changeEntry[bool](ctx, s, cause, kvDelete, appID, collection, key, stamp(now))
+	return was, err
 }
-
-// PostgreSQL's float8 is JavaScript's number, and to_jsonb writes the shortest
-// text that reads back as the same.
-var kvIncrement = `
-	WITH changed AS (
-		INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
-		VALUES ($1, $2, $3, to_jsonb($9::float8), 1, NULL, $7)
-		ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET
-			value = CASE WHEN e.expires_at <= $7 THEN excluded.value ELSE to_jsonb((e.value #>> '{}')::float8 + $9::float8) END,
-			version = CASE WHEN e.expires_at <= $7 THEN 1 ELSE e.version + 1 END,
-			expires_at = CASE WHEN e.expires_at <= $7 THEN NULL ELSE e.expires_at END,
-			updated_at = excluded.updated_at
-		WHERE e.expires_at <= $7 OR jsonb_typeof(e.value) = 'number'
-		RETURNING value
-	)` + kvEvent("set", "") + `
-	SELECT (value #>> '{}')::float8, (SELECT count(*) FROM matched), (SELECT count(*) FROM told) FROM changed`
 
 // Increment implements kv.Store.
 func (s *KV) Increment(ctx context.Context, cause cloud.Cause, appID, collection, key string, by float64, now time.Time) (float64, error) {
-	sum, ok, err := changeEntry[float64](ctx, s, cause, appID, kvIncrement, append(s.kvCause(cause, appID, collection, key, now), by)...)
+	sum, ok, err := changeEntry[float64](ctx, s, cause, kvIncrement, appID, collection, key, stamp(now), by)
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg) && pg.Code == "22003": // numeric_value_out_of_range
