@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -246,7 +247,8 @@ func (d *Dispatcher) round(schedules, mend bool) (wait time.Duration, more bool,
 			if now = d.cfg.Now(); at.After(now) {
 				return at.Sub(now), true, nil
 			}
-		} else if time.Since(d.looked) < contended {
+		}
+		if len(deliveries) > 0 && time.Since(d.looked) < contended {
 			continue // there is more; but schedules must not wait for the end of it
 		}
 		fired := 0
@@ -380,6 +382,9 @@ func (d *Dispatcher) settle(o Outcome) {
 	}
 	d.settling = true
 	for len(d.settled) > 0 {
+		d.mu.Unlock()
+		runtime.Gosched() // attempts that end just now come along
+		d.mu.Lock()
 		batch := d.settled
 		d.settled = nil
 		d.mu.Unlock()

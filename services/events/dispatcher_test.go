@@ -95,6 +95,24 @@ func (s *spy) SweepDeadLetters(ctx context.Context, before time.Time, n int) (sw
 	return swept, err
 }
 
+// output is a buffer for several goroutines.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
 // attempt is one that the dispatcher made.
 type attempt struct {
 	cloud.Delivery
@@ -108,7 +126,7 @@ type world struct {
 	spy    *spy
 	cfg    events.Config
 	d      *events.Dispatcher
-	output bytes.Buffer // of the log
+	output output       // of the log
 	offset atomic.Int64 // nanoseconds, of the time of day from the clock of the test
 
 	mu       sync.Mutex

@@ -10,8 +10,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -224,7 +224,7 @@ func startServer(t testing.TB, o order) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, log: &strings.Builder{}}
-	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
+	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = append(os.Environ(), serverOrder+"="+string(text))
 	s.cmd.Stderr = s.log
 	s.stdin, err = s.cmd.StdinPipe()
@@ -240,7 +240,6 @@ func startServer(t testing.TB, o order) *server {
 	}
 	lines := make(chan string, 10_000)
 	s.lines = lines
-	var once sync.Once
 	go func() {
 		defer close(lines)
 		for text := bufio.NewScanner(stdout); text.Scan(); {
@@ -248,7 +247,7 @@ func startServer(t testing.TB, o order) *server {
 		}
 	}()
 	t.Cleanup(func() {
-		once.Do(func() { _ = s.cmd.Process.Kill() }) // has ended already, unless the test failed
+		_ = s.cmd.Process.Kill() // it has ended already, unless the test failed
 		for range s.lines {
 		}
 		_ = s.cmd.Wait()
@@ -257,6 +256,20 @@ func startServer(t testing.TB, o order) *server {
 		}
 	})
 	return s
+}
+
+// next is what one of the servers says next. None may end.
+func next(t *testing.T, servers ...*server) string {
+	t.Helper()
+	var cases []reflect.SelectCase
+	for _, s := range servers {
+		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(s.lines)})
+	}
+	i, line, ok := reflect.Select(cases)
+	if !ok {
+		t.Fatalf("a server ended before its work did: %v", servers[i].cmd.Wait())
+	}
+	return line.String()
 }
 
 // stop lets the server end by itself, and returns what it still said.
