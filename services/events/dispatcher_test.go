@@ -344,7 +344,7 @@ func TestDispatcher_AlarmForWhatIsDueLater(t *testing.T) {
 			due := began.Add(time.Duration(minutes) * time.Minute)
 			time.Sleep(time.Until(due) - 1)
 			w.wantMade(0)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			w.wantMade(1)
 		}
 		w.wantEmpty()
@@ -541,7 +541,7 @@ func TestDispatcher_StopCutsWhatTakesTooLong(t *testing.T) {
 	inBubble(t, sleeps(time.Hour), nil, func(w *world) {
 		w.put("app", nil)
 		w.wantMade(1)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
 		w.d.Stop(ctx)

@@ -366,7 +366,7 @@ func TestPostgres_ServerKilledUnderLoad(t *testing.T) {
 		},
 	})
 	d.Start()
-	defer d.Stop(context.Background())
+	defer d.Stop(t.Context())
 	entries := postgres.NewKV(s.pool, postgres.NewEmitter(postgres.EmitterConfig{Poke: d.Poke}))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func TestNext_refuses(t *testing.T) {
 		{"0 9 * * *", "../../etc/passwd", "time_zone"},
 	} {
 		_, err := Next(cloud.TriggerFilter{Schedule: test.schedule, TimeZone: test.zone}, time.Now())
-		e, ok := err.(*cloud.Error)
+		e, ok := errors.AsType[*cloud.Error](err)
 		if !ok || e.Code != cloud.CodeInvalid || e.Field != test.field {
 			t.Errorf("%q in %q: %v, want invalid about %s", test.schedule, test.zone, err, test.field)
 		}
