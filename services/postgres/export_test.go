@@ -17,4 +17,12 @@ func SweepAudit(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 const (
 	AuditSweep  = auditSweep
 	ResealBatch = resealBatch
+	ReplayBatch = replayBatch
+)
+
+// What the dispatcher's statements are.
+const (
+	Dispatching = dispatching
+	Claim       = claim
+	NextDue     = nextDue
 )
