@@ -196,3 +196,65 @@ func TestMigrate_Step2(t *testing.T) {
 		wantCode(t, err, cloud.CodeUnauthorized)
 	})
 }
+
+func TestMigrate_Step3(t *testing.T) {
+	t.Parallel()
+	url := cloudtest.EmptyURL(t)
+	pool := cloudtest.Pool(t, url)
+	exec := func(sql string, args ...any) {
+		t.Helper()
+		_, err := pool.Exec(t.Context(), sql, args...)
+		must(t, err)
+	}
+	migrateTo(t, url, 2)
+	app, user, script := cloud.NewID(), cloud.NewID(), cloud.NewID()
+	// What a program of step 2 writes.
+	insertExecution := func(id string) {
+		t.Helper()
+		exec(`INSERT INTO executions (app_id, id, script_id, script_name, version, trigger, request_id, method, path,
+		                              status, code, started_at, duration_ns, cpu_ns, peak_memory, lines, truncated)
+		      VALUES ($1, $2, $3, 's', 1, 'http', '', 'GET', '/', 200, '', $4, 0, 0, 0, '[]', false)`, app, id, script, noon)
+	}
+	set := func(value string) (version int) {
+		t.Helper()
+		must(t, pool.QueryRow(t.Context(), `
+			INSERT INTO kv_entries AS e (app_id, collection, key, value, version, expires_at, updated_at)
+			VALUES ($1, 'c', 'k', $2, 1, NULL, $3)
+			ON CONFLICT ON CONSTRAINT kv_entries_pkey DO UPDATE SET value = excluded.value, version = e.version + 1
+			RETURNING version`, app, value, noon).Scan(&version))
+		return version
+	}
+	exec(`INSERT INTO apps (id, slug, name, created_at, updated_at) VALUES ($1, 'app', 'App', $2, $2)`, app, noon)
+	exec(`INSERT INTO users (id, name, role) VALUES ($1, 'ann', 'owner')`, user)
+	exec(`INSERT INTO scripts (app_id, id, name, kind, language, version, source, limits, code, created_at, updated_at)
+	      VALUES ($1, $2, 's', 'endpoint', 'javascript', 1, '', '{}', '', $3, $3)`, app, script, noon)
+	before := cloud.NewID()
+	insertExecution(before)
+	equal(t, set(`1`), 1)
+	pool.Reset() // no statement prepared on the old tables
+
+	_, err := migrate(t, url)
+	must(t, err)
+	t.Run("what was there works on", func(t *testing.T) {
+		got, err := postgres.NewApps(pool, nil).Execution(t.Context(), app, before)
+		must(t, err)
+		equal(t, got, cloud.Execution{
+			ID: before, AppID: app, ScriptID: script, ScriptName: "s", Version: 1, Trigger: "http", Method: "GET", Path: "/", Status: 200, StartedAt: noon,
+		})
+		addTrigger(t, pool, cloud.Trigger{AppID: app, ScriptID: script, UserID: user, Kind: cloud.EventKV, Enabled: true, Retry: cloud.DefaultRetry})
+		e, err := postgres.NewKV(pool, nil).Set(t.Context(), cloud.Cause{}, app, "c", "k", []byte(`2`), time.Time{}, nil, noon)
+		must(t, err)
+		equal(t, e.Version, int64(2))
+		equal(t, len(claimAll(t, postgres.NewEvents(pool, nil), noon)), 1)
+	})
+	t.Run("an older program works on it", func(t *testing.T) {
+		schema, err := postgres.ReadSchema(t.Context(), pool)
+		must(t, err)
+		must(t, postgres.Schema{Current: schema.Current, Known: 2, Floor: schema.Floor}.Check())
+		insertExecution(cloud.NewID())
+		equal(t, set(`3`), 3)
+		exec(`DELETE FROM scripts WHERE id = $1`, script)
+		exec(`DELETE FROM users WHERE id = $1`, user)
+		exec(`DELETE FROM apps WHERE id = $1`, app)
+	})
+}
