@@ -27,7 +27,9 @@ func TestFaults(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	signers := newSigners(ctx, d.URL+"/guestbook", 4)
+	signers := newSigners(ctx, 4, func(client *http.Client, text string) (*http.Response, error) {
+		return client.Post(d.URL+"/guestbook", "application/json", strings.NewReader(`{"name":"signer","text":"`+text+`"}`))
+	})
 	for round := range 3 {
 		for _, fault := range []struct {
 			name   string
@@ -55,7 +57,7 @@ func TestFaults(t *testing.T) {
 	t.Logf("%d entries acknowledged, %d stored", len(acknowledged), len(present))
 }
 
-// signers post entries, each with a text of its own, until stopped, and keep
+// signers send requests, each with a text of its own, until stopped, and keep
 // those that were acknowledged.
 type signers struct {
 	mu    sync.Mutex
@@ -65,7 +67,7 @@ type signers struct {
 	ctx   context.Context
 }
 
-func newSigners(ctx context.Context, url string, n int) *signers {
+func newSigners(ctx context.Context, n int, send func(client *http.Client, text string) (*http.Response, error)) *signers {
 	s := &signers{ctx: ctx}
 	s.grown = sync.NewCond(&s.mu)
 	context.AfterFunc(ctx, s.grown.Broadcast)
@@ -74,7 +76,7 @@ func newSigners(ctx context.Context, url string, n int) *signers {
 			client := &http.Client{Timeout: 15 * time.Second}
 			for j := 0; ctx.Err() == nil; j++ {
 				text := fmt.Sprintf("entry-%d-%d", i, j)
-				res, err := client.Post(url, "application/json", strings.NewReader(`{"name":"signer","text":"`+text+`"}`))
+				res, err := send(client, text)
 				if err != nil {
 					continue
 				}

@@ -2,7 +2,7 @@ package main_test
 
 import (
 	"bufio"
-	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -65,24 +65,45 @@ func (s *runServer) deploy(t *testing.T, name, source string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/api/v1/apps/default/deploy", bytes.NewReader(body))
+	s.must(t, http.MethodPost, "/api/v1/apps/default/deploy", string(body))
+}
+
+// must sends a request with the owner's key and returns the answer's body.
+func (s *runServer) must(t *testing.T, method, path, body string) string {
+	t.Helper()
+	answer, err := s.do(t.Context(), method, path, body)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return answer
+}
+
+func (s *runServer) do(ctx context.Context, method, path, body string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return "", err
 	}
 	req.Header.Set("Authorization", "Bearer "+s.token)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= 300 {
-		t.Fatal(res.Status)
+	text, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s %s", method, path, res.Status, text)
 	}
+	return string(text), err
 }
 
 // startRun returns when the server answers.
 func startRun(t *testing.T, options string) *runServer {
+	t.Helper()
+	return startRunOn(t, cloudtest.URL(t), options)
+}
+
+func startRunOn(t *testing.T, database, options string) *runServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -90,7 +111,7 @@ func startRun(t *testing.T, options string) *runServer {
 	}
 	address := l.Addr().String()
 	_ = l.Close()
-	dir, database := t.TempDir(), cloudtest.URL(t)
+	dir := t.TempDir()
 	config, token := filepath.Join(dir, "Caddyfile"), filepath.Join(dir, "owner-token")
 	text := fmt.Sprintf(`{
 	admin off
