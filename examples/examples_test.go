@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picloud/picloud/services/cloudtest"
 )
@@ -27,12 +28,34 @@ func deploy(t *testing.T, args ...string) site {
 	t.Helper()
 	t.Parallel()
 	s := site{t, cloudtest.StartDev(t)}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(cloudtest.Binaries(t), "pic"), append([]string{"deploy"}, args...)...)
-	cmd.Env = append(os.Environ(), "PICLOUD_URL="+s.URL, "PICLOUD_TOKEN="+s.Token)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), s.URL) {
-		t.Fatalf("pic deploy %v: %v\n%s", args, err, out)
+	if out := s.pic(append([]string{"deploy"}, args...)...); !strings.Contains(out, s.URL) {
+		t.Fatal(out)
 	}
 	return s
+}
+
+// pic runs the command and returns what it prints.
+func (s site) pic(args ...string) string {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), filepath.Join(cloudtest.Binaries(s.t), "pic"), args...)
+	cmd.Env = append(os.Environ(), "PICLOUD_URL="+s.URL, "PICLOUD_TOKEN="+s.Token)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("pic %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// until asks until the answer is yes: what events cause comes after the answer.
+func (s site) until(what string, yes func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if yes() {
+			return
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	s.t.Fatalf("after a minute, still not: %s", what)
 }
 
 // call sends a request without any credentials, checks the status and decodes
@@ -196,6 +219,61 @@ func TestWebhook(t *testing.T) {
 	}
 	if got := call[struct{ Deliveries []object }](s, "GET", "/webhook", "", 200); len(got.Deliveries) != 1 || got.Deliveries[0]["action"] != "opened" {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestReport(t *testing.T) {
+	s := deploy(t, "report.ts")
+	call[object](s, "GET", "/report", "", 200)
+	s.pic("triggers", "add", "--script", "report", "--kind", "cron", "--schedule", "@every 1s")
+	s.until("there are two reports", func() bool {
+		got := call[struct {
+			Reports []struct {
+				At     time.Time
+				Visits int
+			}
+		}](s, "GET", "/report", "", 200).Reports
+		return len(got) >= 2 && got[0].Visits > 0 && got[1].At.After(got[0].At)
+	})
+}
+
+func TestLoyalty(t *testing.T) {
+	s := deploy(t, "loyalty.ts")
+	s.pic("triggers", "add", "--script", "loyalty", "--kind", "kv", "--collection", "loyalty-orders", "--op", "set")
+	call[object](s, "POST", "/loyalty", `{"customer":"ada","total":25.9}`, 201)
+	call[object](s, "POST", "/loyalty", `{"customer":"ada","total":10}`, 201)
+	call[object](s, "POST", "/loyalty", `{"customer":"grace","total":3}`, 201)
+	call[object](s, "POST", "/loyalty", `{"customer":"not a name","total":3}`, 422)
+	call[object](s, "POST", "/loyalty", `{"customer":"ada","total":"3"}`, 422)
+	s.until("the points are there", func() bool {
+		return call[object](s, "GET", "/loyalty?customer=ada", "", 200)["points"] == 35.0 &&
+			call[object](s, "GET", "/loyalty?customer=grace", "", 200)["points"] == 3.0
+	})
+}
+
+// accepted is the answer of an async route.
+type accepted struct {
+	ID string `json:"execution_id"`
+}
+
+func TestJobs(t *testing.T) {
+	s := deploy(t, "--mode", "async", "--route", "POST:/jobs", "jobs.ts")
+	s.pic("routes", "add", "--script", "jobs", "GET:/jobs")
+	s.pic("triggers", "add", "--script", "jobs", "--kind", "dead_letter")
+	good := call[accepted](s, "POST", "/jobs", `{"words":"to be or not to be"}`, 202).ID
+	bad := call[accepted](s, "POST", "/jobs", `no JSON`, 202).ID
+	s.until("both have ended", func() bool {
+		got := call[struct {
+			Done   map[string]map[string]int
+			Failed map[string]struct {
+				Why      string
+				Attempts int
+			}
+		}](s, "GET", "/jobs", "", 200)
+		return got.Done[good]["be"] == 2 && got.Failed[bad].Attempts == 5 && got.Failed[bad].Why != ""
+	})
+	if out := s.pic("dead-letters", "ls", "--all"); !strings.Contains(out, "handled_by_script") {
+		t.Errorf("got %s", out)
 	}
 }
 
