@@ -253,6 +253,10 @@ func TestAudit_Everywhere(t *testing.T) {
 		"MarkSeeded":       "what every instance gets",
 		"AppendExecutions": "data",
 		"SweepExecutions":  "data",
+		"Enqueue":          "data",
+		"FireSchedules":    "what a trigger is for",
+		"Resolve":          "the dead letter says who did",
+		"replaySome":       "the dead letter says who did",
 	}
 	files, err := os.ReadDir(".")
 	must(t, err)

@@ -110,11 +110,7 @@ func (s *Events) Resolve(ctx context.Context, appID, id string, r cloud.Resoluti
 		return events.NoDeadLetter(id)
 	}
 	return inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
-		tags, err := tx.Query(ctx, `SELECT resolution FROM dead_letters WHERE app_id = $1 AND id = $2 FOR UPDATE`, appID, id)
-		if err != nil {
-			return err
-		}
-		was, err := pgx.CollectRows(tags, pgx.RowTo[string])
+		was, err := selectAll(ctx, tx, pgx.RowTo[string], `SELECT resolution FROM dead_letters WHERE app_id = $1 AND id = $2 FOR UPDATE`, appID, id)
 		switch {
 		case err != nil:
 			return err

@@ -82,10 +82,6 @@ func newSettlement(outcomes []events.Outcome, now time.Time) (*settlement, error
 func (s *settlement) bury(o events.Outcome, now time.Time) error {
 	letter := events.NewDeadLetter(o, cloud.NewID(), "", now)
 	payload, err := events.DeadLetterPayload(letter)
-	if err == nil && len(payload) > cloud.MaxEventPayload {
-		letter.Payload = nil
-		payload, err = events.DeadLetterPayload(letter)
-	}
 	if err != nil {
 		return err
 	}
@@ -167,11 +163,11 @@ func (s *Events) Settle(ctx context.Context, now time.Time, outcomes []events.Ou
 	if err != nil {
 		return 0, err
 	}
-	type emission struct {
+	type about struct { // dead letters, of an app
 		app            string
 		depth, matched int
 	}
-	var emissions []emission
+	var emissions []about
 	err = s.dispatch(ctx, func(b *pgx.Batch) {
 		if len(all.goneIDs) > 0 {
 			b.Queue(settleGone, all.goneIDs, all.goneAttempts)
@@ -186,7 +182,7 @@ func (s *Events) Settle(ctx context.Context, now time.Time, outcomes []events.Ou
 			b.Queue(settleHoldApps, all.deadApps)
 			b.Queue(settleDead, all.deadIDs, all.deadAttempts, all.deadShown, all.deadLetters, all.deadReasons, all.deadErrors,
 				all.deadEvents, all.deadPayloads, now, s.emitter.notice).Query(func(rows pgx.Rows) (err error) {
-				emissions, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e emission, err error) {
+				emissions, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e about, err error) {
 					err = row.Scan(&e.app, &e.depth, &e.matched, nil)
 					return e, err
 				})

@@ -74,9 +74,9 @@ func (t *appTx) Trigger(ctx context.Context, id string) (cloud.Trigger, error) {
 	return selectOne(ctx, t.tx, scanTrigger, noTrigger(id), triggerSelect+` WHERE t.app_id = $1 AND t.id = $2 FOR NO KEY UPDATE OF t`, t.appID, id)
 }
 
-func (t *appTx) AddTrigger(ctx context.Context, new cloud.Trigger) (cloud.Trigger, error) {
-	new.ID = cloud.NewID()
-	return t.saveTrigger(ctx, new, `
+func (t *appTx) AddTrigger(ctx context.Context, added cloud.Trigger) (cloud.Trigger, error) {
+	added.ID = cloud.NewID()
+	return t.saveTrigger(ctx, added, `
 		INSERT INTO triggers (app_id, id, script_id, kind, filter, place_like, name_like, ops, enabled,
 		                      max_attempts, backoff, base_ms, cap_ms, user_id, scopes, next_at, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, nullif($14, '')::uuid, $15, $16, $17, $17)`)

@@ -270,7 +270,10 @@ func (s *suite) expiry() {
 	s.equal(e.Version, int64(1))
 
 	for _, change := range []func() error{
-		func() error { _, err := s.store.Increment(ctx, cloud.Cause{}, s.app, "c", "gone", 2, s.now); return err },
+		func() error {
+			_, err := s.store.Increment(ctx, cloud.Cause{}, s.app, "c", "gone", 2, s.now)
+			return err
+		},
 		func() error {
 			_, err := s.store.Set(ctx, cloud.Cause{}, s.app, "c", "gone", json.RawMessage(`2`), time.Time{}, nil, s.now)
 			return err
