@@ -396,3 +396,45 @@ func TestService_Sweep(t *testing.T) {
 	must(t, err)
 	equal(t, n, 450)
 }
+
+// causes notes what the store is told led to its changes.
+type causes struct {
+	*kv.Memory
+	got []cloud.Cause
+}
+
+func (c *causes) Set(ctx context.Context, cause cloud.Cause, appID, collection, key string, value json.RawMessage, expires time.Time, ifVersion *int64, now time.Time) (cloud.KVEntry, error) {
+	c.got = append(c.got, cause)
+	return c.Memory.Set(ctx, cause, appID, collection, key, value, expires, ifVersion, now)
+}
+
+func (c *causes) Delete(ctx context.Context, cause cloud.Cause, appID, collection, key string, now time.Time) (bool, error) {
+	c.got = append(c.got, cause)
+	return c.Memory.Delete(ctx, cause, appID, collection, key, now)
+}
+
+func (c *causes) Increment(ctx context.Context, cause cloud.Cause, appID, collection, key string, by float64, now time.Time) (float64, error) {
+	c.got = append(c.got, cause)
+	return c.Memory.Increment(ctx, cause, appID, collection, key, by, now)
+}
+
+func TestService_Cause(t *testing.T) {
+	t.Parallel()
+	store := &causes{Memory: kv.NewMemory()}
+	s := kv.New(kv.Config{Store: store})
+	call := cloud.Call{AppID: cloud.NewID(), ByScript: true, ExecutionID: cloud.NewID(), Depth: 3}
+	_, err := s.Set(t.Context(), call, "c", "k", json.RawMessage(`1`), cloud.KVSet{})
+	if err == nil {
+		_, err = s.Increment(t.Context(), call, "c", "k", 1)
+	}
+	if err == nil {
+		_, err = s.Delete(t.Context(), call, "c", "k")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := cloud.Cause{ExecutionID: call.ExecutionID, Depth: 3}
+	if !slices.Equal(store.got, []cloud.Cause{want, want, want}) {
+		t.Errorf("causes %v, want three of %v", store.got, want)
+	}
+}
