@@ -16,6 +16,8 @@ type runner struct {
 	// plan finds a script that is ready to run. CodeNotFound if it is gone,
 	// CodeUnavailable while nobody knows.
 	plan       func(appID, scriptID string) (*cloud.Plan, error)
+	// reload makes plan know what other processes have committed.
+	reload     func(ctx context.Context, appID string) error
 	principals *principals
 	run        func(begin, ctx context.Context, plan *cloud.Plan, inv executor.Invocation) (executor.Outcome, error)
 	used       func() // called for each attempt
@@ -25,6 +27,12 @@ type runner struct {
 func (r *runner) Run(begin, ctx context.Context, d cloud.Delivery) (events.Result, error) {
 	r.used()
 	plan, err := r.plan(d.AppID, d.ScriptID)
+	if cloud.CodeOf(err) == cloud.CodeNotFound {
+		if err := r.reload(begin, d.AppID); err != nil {
+			return events.Result{}, notRun(err)
+		}
+		plan, err = r.plan(d.AppID, d.ScriptID)
+	}
 	if cloud.CodeOf(err) == cloud.CodeNotFound {
 		return hopeless(cloud.CodeNotFound, "the script that it is for is gone"), nil
 	}

@@ -127,7 +127,7 @@ func Open(c Config) (_ *Services, err error) {
 		return nil, err
 	}
 	s.meter = newMeter(outbox.Depth, s.Executor.Stats, c.Logger)
-	attempts := &runner{plan: s.catalog.PlanScript, principals: &principals{find: users.Principals}, run: s.Executor.Run, used: s.memory.Used}
+	attempts := &runner{plan: s.catalog.PlanScript, reload: s.catalog.Reload, principals: &principals{find: users.Principals}, run: s.Executor.Run, used: s.memory.Used}
 	s.Events = events.New(events.Config{Store: outbox, Run: attempts.Run, Observe: s.meter.observe, Logger: c.Logger})
 	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy, Accept: inbox.Accept}
 	s.Manager, err = manager.New(manager.Config{

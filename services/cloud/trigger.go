@@ -23,6 +23,7 @@ const (
 	MaxEventPayload = 256 << 10 // bytes of JSON that travel by value; see Event.Payload
 	MaxDepth        = 8         // of events that cause events; deeper ones are logged and not delivered
 	MaxTriggers     = 100       // per app
+	MaxWaiting      = 10_000    // deliveries of an app beyond which async routes take no more requests
 )
 
 // Trigger connects a kind of event to a script of the same app. It runs as the

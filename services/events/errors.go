@@ -16,3 +16,8 @@ func AlreadyResolved(id string, r cloud.Resolution) error {
 func NoEvent(id string) error {
 	return cloud.Errorf(cloud.CodeNotFound, "there is no event %s, or it is too long ago", id)
 }
+
+// Full is what Enqueue says of an app that has too much in the outbox.
+func Full() error {
+	return cloud.Errorf(cloud.CodeBusy, "%d events of the app wait already, the most that async routes add to; try again later", cloud.MaxWaiting)
+}

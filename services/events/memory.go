@@ -109,6 +109,9 @@ func (m *Memory) displace(r *row) {
 func (m *Memory) Enqueue(_ context.Context, d cloud.Delivery) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if d.Kind == cloud.EventHTTP && len(m.byApp[d.AppID]) >= cloud.MaxWaiting {
+		return Full()
+	}
 	m.add(d)
 	return nil
 }

@@ -41,6 +41,7 @@ type Store interface {
 	// Enqueue puts a delivery into the outbox, due at d.DueAt, that no trigger
 	// asked for: an async route's request, or what somebody fires by hand. ID, Attempt
 	// and LastError of d do not count.
+	// CodeBusy for a request while the app has cloud.MaxWaiting deliveries.
 	Enqueue(ctx context.Context, d cloud.Delivery) error
 
 	// FireSchedules enqueues a delivery for each of at most n enabled cron triggers

@@ -205,6 +205,15 @@ func (s *Events) Enqueue(ctx context.Context, d cloud.Delivery) error {
 		}
 	}
 	return inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
+		if d.Kind == cloud.EventHTTP {
+			full := false
+			if err := tx.QueryRow(ctx, `SELECT count(*) = $2 FROM (SELECT FROM outbox WHERE app_id = $1 LIMIT $2) waiting`, d.AppID, cloud.MaxWaiting).Scan(&full); err != nil {
+				return err
+			}
+			if full {
+				return events.Full()
+			}
+		}
 		_, err := tx.Exec(ctx, `
 			INSERT INTO outbox (`+deliveryColumns+`)
 			VALUES ($1, $2, nullif($3, '')::uuid, $4, $5, $6, $7, nullif($8, '')::uuid, $9, $10, nullif($11, '')::uuid, $12, $13, $14, $15, $16, $17)`,

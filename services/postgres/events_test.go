@@ -370,3 +370,33 @@ func TestEvents_State(t *testing.T) {
 		wantCode(t, err, cloud.CodeNotFound)
 	}
 }
+
+// TestEvents_Full shows that async routes cannot fill the disk, and that what is no
+// request still gets in.
+func TestEvents_Full(t *testing.T) {
+	t.Parallel()
+	pool := cloudtest.Database(t)
+	f := eventsFixture{t, pool}
+	app, other := f.App("shop"), f.App("blog")
+	request := func(app string) cloud.Delivery {
+		return cloud.Delivery{
+			EventID: cloud.NewID(), AppID: app, ScriptID: cloud.NewID(), Kind: cloud.EventHTTP, Payload: json.RawMessage(`{}`),
+			Retry: cloud.DefaultRetry, At: noon, DueAt: noon,
+		}
+	}
+	store := postgres.NewEvents(pool, nil)
+	must(t, store.Enqueue(t.Context(), request(app)))
+	_, err := pool.Exec(t.Context(), `
+		INSERT INTO outbox (app_id, event_id, script_id, kind, op, payload, depth, max_attempts, backoff, base_ms, cap_ms, at, due_at)
+		SELECT app_id, gen_random_uuid(), script_id, kind, op, payload, depth, max_attempts, backoff, base_ms, cap_ms, at, due_at
+		FROM outbox CROSS JOIN generate_series(2, $1)`, cloud.MaxWaiting-1)
+	must(t, err)
+	must(t, store.Enqueue(t.Context(), request(app)))
+	if err := store.Enqueue(t.Context(), request(app)); cloud.CodeOf(err) != cloud.CodeBusy {
+		t.Errorf("one request too many: %v, want busy", err)
+	}
+	must(t, store.Enqueue(t.Context(), request(other)))
+	fired := request(app)
+	fired.Kind = cloud.EventKV
+	must(t, store.Enqueue(t.Context(), fired))
+}
