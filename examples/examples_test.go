@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -331,4 +332,44 @@ func TestItty(t *testing.T) {
 	call[object](s, "GET", "/todos/7", "", 404)
 	call[object](s, "POST", "/todos", `{}`, 422)
 	s.text("DELETE", "/todos/1", "", 204)
+}
+
+// TestEventsPage types what docs/events.md shows first, and looks for what it says
+// comes of it.
+func TestEventsPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?s)```ts\n// (\\w+\\.ts)\n(.*?)```\n\n```\n(.*?)\n```").FindSubmatch(page)
+	if found == nil {
+		t.Fatal("docs/events.md does not begin with a script and a session")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, string(found[1])), found[2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := site{t, cloudtest.StartDev(t)}
+	type step struct{ command, answer string }
+	var steps []step
+	for line := range strings.Lines(string(found[3])) {
+		if command, ok := strings.CutPrefix(line, "$ "); ok {
+			steps = append(steps, step{command: command})
+		} else {
+			steps[len(steps)-1].answer += line
+		}
+	}
+	for _, step := range steps {
+		s.until(step.command+" answers as the page says", func() bool {
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", step.command)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "PATH="+cloudtest.Binaries(t)+":"+os.Getenv("PATH"), "PICLOUD_URL="+s.URL, "PICLOUD_TOKEN="+s.Token)
+			out, err := cmd.CombinedOutput()
+			if step.answer == "" && err != nil {
+				t.Fatalf("%s: %v\n%s", step.command, err, out)
+			}
+			return step.answer == "" || strings.TrimSpace(string(out)) == strings.TrimSpace(step.answer)
+		})
+	}
 }
