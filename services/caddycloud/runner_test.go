@@ -31,6 +31,8 @@ func TestRunner(t *testing.T) {
 		d       cloud.Delivery
 		plan    func(string, string) (*cloud.Plan, error)
 		outcome executor.Outcome
+		late    bool  // the script is known when what others have committed is
+		away    error // when that is asked for
 		fails   error // of the executor
 
 		want      events.Result // the error's text aside, where the platform made it
@@ -49,22 +51,35 @@ func TestRunner(t *testing.T) {
 			d: with(func(d *cloud.Delivery) { d.Scopes = []cloud.Scope{} }), plan: found, ran: true,
 			principal: &cloud.Principal{UserID: "ann", Name: "ann", Role: cloud.Owner, Key: &cloud.Key{Scopes: []cloud.Scope{}, AppID: "app"}},
 		},
-		"a stranger's request":   {d: with(func(d *cloud.Delivery) { d.Kind, d.UserID, d.Payload = cloud.EventHTTP, "", json.RawMessage(`{}`) }), plan: found, ran: true},
-		"a stranger's trigger":   {d: with(func(d *cloud.Delivery) { d.UserID = "" }), plan: found, want: events.Result{Code: cloud.CodeForbidden, Final: true}},
-		"a user who is gone":     {d: with(func(d *cloud.Delivery) { d.UserID = "bob" }), plan: found, want: events.Result{Code: cloud.CodeForbidden, Final: true}},
-		"a gone user's request":  {d: with(func(d *cloud.Delivery) { d.Kind, d.UserID = cloud.EventHTTP, "bob" }), plan: found, want: events.Result{Code: cloud.CodeForbidden, Final: true}},
-		"a script that is gone":  {d: delivery, plan: fails(cloud.CodeNotFound), want: events.Result{Code: cloud.CodeNotFound, Final: true}},
-		"nothing loaded yet":     {d: delivery, plan: fails(cloud.CodeUnavailable), notRun: true},
-		"users cannot be asked":  {d: with(func(d *cloud.Delivery) { d.UserID = "away" }), plan: found, notRun: true},
-		"no place":               {d: delivery, plan: found, ran: true, principal: ann, fails: executor.ErrNotRun, notRun: true},
-		"a payload that is none": {d: with(func(d *cloud.Delivery) { d.Payload = json.RawMessage(`7`) }), plan: found, want: events.Result{Code: cloud.CodeInternal, Final: true}},
+		"a stranger's request":                 {d: with(func(d *cloud.Delivery) { d.Kind, d.UserID, d.Payload = cloud.EventHTTP, "", json.RawMessage(`{}`) }), plan: found, ran: true},
+		"a stranger's trigger":                 {d: with(func(d *cloud.Delivery) { d.UserID = "" }), plan: found, want: events.Result{Code: cloud.CodeForbidden, Final: true}},
+		"a user who is gone":                   {d: with(func(d *cloud.Delivery) { d.UserID = "bob" }), plan: found, want: events.Result{Code: cloud.CodeForbidden, Final: true}},
+		"a gone user's request":                {d: with(func(d *cloud.Delivery) { d.Kind, d.UserID = cloud.EventHTTP, "bob" }), plan: found, want: events.Result{Code: cloud.CodeForbidden, Final: true}},
+		"a script that is gone":                {d: delivery, plan: fails(cloud.CodeNotFound), want: events.Result{Code: cloud.CodeNotFound, Final: true}},
+		"a script made elsewhere a moment ago": {d: delivery, plan: found, late: true, ran: true, principal: ann},
+		"a script that may be elsewhere":       {d: delivery, plan: fails(cloud.CodeNotFound), away: cloud.Errorf(cloud.CodeUnavailable, "away"), notRun: true},
+		"nothing loaded yet":                   {d: delivery, plan: fails(cloud.CodeUnavailable), notRun: true},
+		"users cannot be asked":                {d: with(func(d *cloud.Delivery) { d.UserID = "away" }), plan: found, notRun: true},
+		"no place":                             {d: delivery, plan: found, ran: true, principal: ann, fails: executor.ErrNotRun, notRun: true},
+		"a payload that is none":               {d: with(func(d *cloud.Delivery) { d.Payload = json.RawMessage(`7`) }), plan: found, want: events.Result{Code: cloud.CodeInternal, Final: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var ran *cloud.Plan
 			var inv executor.Invocation
+			late := test.late
 			r := &runner{
-				plan: test.plan, used: func() {},
+				used: func() {},
+				plan: func(appID, scriptID string) (*cloud.Plan, error) {
+					if late {
+						return nil, cloud.Errorf(cloud.CodeNotFound, "not yet")
+					}
+					return test.plan(appID, scriptID)
+				},
+				reload: func(context.Context, string) error {
+					late = false
+					return test.away
+				},
 				principals: &principals{find: func(_ context.Context, ids []string) (map[string]*cloud.Principal, error) {
 					if ids[0] == "away" {
 						return nil, cloud.Errorf(cloud.CodeUnavailable, "away")
