@@ -53,7 +53,12 @@ func (r *Runtime) newSubtle() *goja.Object {
 	property(keys, "type", func(*hmacKey) goja.Value { return r.vm.ToValue("secret") }, nil)
 	property(keys, "extractable", func(k *hmacKey) goja.Value { return r.vm.ToValue(k.extractable) }, nil)
 	property(keys, "algorithm", func(k *hmacKey) goja.Value {
-		return r.vm.ToValue(map[string]any{"name": "HMAC", "hash": map[string]any{"name": k.hash}, "length": 8 * len(k.secret)})
+		hash, algorithm := r.vm.NewObject(), r.vm.NewObject()
+		_ = hash.Set("name", k.hash)
+		_ = algorithm.Set("name", "HMAC")
+		_ = algorithm.Set("hash", hash)
+		_ = algorithm.Set("length", 8*len(k.secret))
+		return algorithm
 	}, nil)
 	property(keys, "usages", func(k *hmacKey) goja.Value { return r.vm.ToValue(k.usages) }, nil)
 
