@@ -7,6 +7,8 @@ SHELL       := bash
 # Where `make run` listens and keeps its data.
 LISTEN ?= localhost:8080
 DATA   ?= .picloud
+# Which checks `make test-appliance` is limited to; all by default.
+ONLY ?=
 # How long `make fuzz` spends on each target, and which packages it looks at.
 FUZZTIME ?= 30s
 FUZZPKG  ?= ./...
@@ -26,7 +28,7 @@ GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.
 
 .PHONY: help
 help: ## list what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## install what is missing, build, and serve on http://localhost:8080 (LISTEN=, DATA=)
@@ -43,6 +45,12 @@ build: ## build bin/picloud, bin/picloud-worker and bin/pic
 test: ## install what the tests need and run all of them
 	@scripts/install.sh go postgres node chromium
 	@scripts/test.sh
+
+.PHONY: test-appliance
+test-appliance: ## boot PiCloud's appliance in a container of systemd and try its sleep (needs root; ONLY=name)
+	@scripts/install.sh go systemd
+	@$(MAKE) --no-print-directory build
+	@go run ./scripts/appliance -only '$(ONLY)'
 
 .PHONY: race
 race: ## run all tests under the race detector (needs a C compiler)
@@ -71,7 +79,7 @@ lint: ## run the linters of .golangci.yml (the first time builds golangci-lint)
 
 .PHONY: shellcheck
 shellcheck: ## check the shell scripts, where shellcheck is installed
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*.sh; else echo 'shellcheck is not installed; skipped' >&2; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run scripts/*.sh scripts/appliance/*.sh rootfs/usr/lib/picloud/*; else echo 'shellcheck is not installed; skipped' >&2; fi
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for a while (FUZZTIME=30s, FUZZPKG=./...)

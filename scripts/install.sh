@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing of: go, postgres, node, chromium, wrk. Takes their
+# Installs what is missing of: go, postgres, node, chromium, wrk, systemd (what it
+# takes to make and boot a container of Debian). Takes their
 # names as arguments, uses the distribution's packages (Debian, Ubuntu and what
 # descends from them), says what it does, and does nothing when nothing is missing.
 #
@@ -61,6 +62,13 @@ has_chromium() {
 }
 
 has_wrk() { command -v wrk >/dev/null; }
+
+has_systemd() {
+	local command
+	for command in mmdebstrap systemd-nspawn systemd-sysusers nsenter; do
+		command -v "$command" >/dev/null || return 1
+	done
+}
 
 as_root() {
 	if [[ $EUID -eq 0 ]]; then
@@ -125,12 +133,14 @@ install_chromium() {
 
 install_wrk() { apt install --no-install-recommends wrk; }
 
+install_systemd() { apt install --no-install-recommends mmdebstrap systemd systemd-container util-linux debian-archive-keyring; }
+
 missing=()
 wanted=$*
 for what in "$@"; do
 	case $what in
-	go | postgres | node | chromium | wrk) "has_$what" || missing+=("$what") ;;
-	*) fail "knows go, postgres, node, chromium and wrk, not $what" ;;
+	go | postgres | node | chromium | wrk | systemd) "has_$what" || missing+=("$what") ;;
+	*) fail "knows go, postgres, node, chromium, wrk and systemd, not $what" ;;
 	esac
 done
 [[ ${#missing[@]} -gt 0 ]] || exit 0

@@ -12,6 +12,7 @@ import (
 
 func migrateCommand() *cobra.Command {
 	var token, secretKey string
+	var createKey bool
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database to this version, and seed a new one",
@@ -27,12 +28,13 @@ the database are sealed with another master key than the one that is given.`,
 				return errors.New("no database: set PICLOUD_DATABASE_URL to a PostgreSQL URL")
 			}
 			return caddycloud.Prepare(cmd.Context(), caddycloud.Preparation{
-				Database: database, SecretKey: caddycloud.FindSecretKey(secretKey), OwnerToken: token,
+				Database: database, SecretKey: caddycloud.FindSecretKey(secretKey), CreateSecretKey: createKey, OwnerToken: token,
 				Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 			})
 		},
 	}
 	cmd.Flags().StringVar(&token, "owner-token", "", "write an API key of the owner to this file, unless the file exists")
 	secretKeyFlag(cmd, &secretKey)
+	cmd.Flags().BoolVar(&createKey, "create-secret-key", false, "make the file of the master key if it is missing and nothing is sealed yet")
 	return cmd
 }

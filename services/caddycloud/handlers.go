@@ -9,8 +9,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/picloud/picloud/services/orchestrator"
 )
 
 // Manager is the handler picloud_manager: the API, /version and /healthz. On
@@ -44,6 +42,9 @@ func (m *Manager) Provision(ctx caddy.Context) (err error) {
 func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !m.services.ForManager(r) {
 		return next.ServeHTTP(w, r)
+	}
+	if r.URL.Path != "/healthz" {
+		m.services.awaitLoaded(r.Context())
 	}
 	if isStream(r) {
 		ctx, cancel := m.shutdown.until(r)
@@ -91,7 +92,7 @@ func (s *shutdown) until(r *http.Request) (context.Context, context.CancelFunc) 
 //
 //	picloud_orchestrator
 type Orchestrator struct {
-	dispatcher *orchestrator.Dispatcher
+	services *Services
 }
 
 // CaddyModule returns the Caddy module information.
@@ -100,19 +101,16 @@ func (Orchestrator) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision finds the app.
-func (o *Orchestrator) Provision(ctx caddy.Context) error {
-	services, err := servicesOf(ctx)
-	if err != nil {
-		return err
-	}
-	o.dispatcher = services.Dispatcher
-	return nil
+func (o *Orchestrator) Provision(ctx caddy.Context) (err error) {
+	o.services, err = servicesOf(ctx)
+	return err
 }
 
 // ServeHTTP hands the request on with its plan, or answers where it leads
 // nowhere.
 func (o *Orchestrator) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	return o.dispatcher.ServeHTTP(w, r, next.ServeHTTP)
+	o.services.awaitLoaded(r.Context())
+	return o.services.Dispatcher.ServeHTTP(w, r, next.ServeHTTP)
 }
 
 // Executor is the terminal handler picloud_executor: it runs the script that
