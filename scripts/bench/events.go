@@ -161,7 +161,7 @@ func (b *bench) handlerRate(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	if err := b.deploy(ctx, "nothing", `export default { trigger() {} };`); err != nil {
+	if err := deploy(ctx, cloudAddress, b.token, "nothing", `export default { trigger() {} };`); err != nil {
 		return err
 	}
 	if err := b.api(ctx, http.MethodPost, "/api/v1/apps/default/triggers", `{"script":"nothing","kind":"kv","collection":"bench-nothing"}`); err != nil {
@@ -216,7 +216,7 @@ func (b *bench) latency(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	err = b.deploy(ctx, "clock", `import { kv } from "picloud";
+	err = deploy(ctx, cloudAddress, b.token, "clock", `import { kv } from "picloud";
 export default { async trigger(event) {
 	const now = performance.timeOrigin + performance.now();
 	await kv.collection("bench-seen").set(event.key, now);
@@ -240,7 +240,6 @@ export default { async trigger(event) {
 		slices.Sort(times)
 		p50s, p99s = append(p50s, times[len(times)/2]), append(p99s, times[len(times)*99/100])
 	}
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	fmt.Printf("| commit to handler start, idle server: p50 / p99 | **%.1f ms** (%.1f–%.1f) / **%.1f ms** (%.1f–%.1f) | ≤ 5 ms / ≤ 20 ms |\n",
 		ms(median(p50s)), ms(slices.Min(p50s)), ms(slices.Max(p50s)), ms(median(p99s)), ms(slices.Min(p99s)), ms(slices.Max(p99s)))
 	return nil

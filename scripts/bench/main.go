@@ -37,7 +37,7 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds of each comparison")
 	flag.DurationVar(&b.load, "load", 5*time.Second, "length of one load")
 	flag.IntVar(&b.connections, "connections", 32, "connections of the load generator")
-	only := flag.String("only", "", "one group alone: requests or events")
+	only := flag.String("only", "", "one group alone: requests, events or wake")
 	bare := flag.String("bare", "", "internal: serve the bare pgx handler on this address")
 	events := flag.Int("drain", 0, "internal: deliver so many events from the outbox to a handler that does nothing")
 	atOnce := flag.Int("at-once", 64, "internal: so many of them at once")
@@ -102,6 +102,7 @@ func (b *bench) groups() []group {
 	return []group{
 		{"requests", []step{b.fetchRatio, b.kvRatio, b.coldWorker, b.versionTime, b.idle, b.memory}},
 		{"events", []step{b.drains, b.handlerRate, b.latency}},
+		{"wake", []step{b.wake}},
 	}
 }
 
@@ -182,35 +183,22 @@ func (b *bench) exec(ctx context.Context, database string, statements ...string)
 }
 
 func (b *bench) startServers(ctx context.Context, dir string) error {
-	env := append(os.Environ(), "PICLOUD_DATABASE_URL="+b.cluster.URL())
-	tokenFile := filepath.Join(dir, "owner-token")
-	migrate := exec.CommandContext(ctx, filepath.Join(b.bin, "picloud"), "migrate", "--owner-token", tokenFile)
-	migrate.Env = env
-	if out, err := migrate.CombinedOutput(); err != nil {
-		return fmt.Errorf("migrate: %w\n%s", err, out)
-	}
-	token, err := os.ReadFile(tokenFile)
+	token, err := b.migrate(ctx, b.cluster.URL(), filepath.Join(dir, "owner-token"))
 	if err != nil {
 		return err
 	}
-	b.token = strings.TrimSpace(string(token))
+	b.token = token
 	config := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(config, []byte(caddyfile), 0o644); err != nil {
 		return err
 	}
 	b.server = exec.Command(filepath.Join(b.bin, "picloud"), "run", "--config", config)
-	b.server.Env, b.server.Stderr = env, os.Stderr
+	b.server.Env, b.server.Stderr = append(os.Environ(), "PICLOUD_DATABASE_URL="+b.cluster.URL()), os.Stderr
 	if err := b.server.Start(); err != nil {
 		return err
 	}
-	for _, script := range []struct{ name, source string }{
-		{"trivial", `export default { fetch() { return new Response('{"hello":"world"}', { headers: { "content-type": "application/json" } }); } };`},
-		{"kvget", `import { kv } from "picloud"; const c = kv.collection("bench");
-export default { async fetch() { return Response.json(await c.get("key")); } };`},
-		{"kvset", `import { kv } from "picloud";
-export default { async fetch() { await kv.collection("bench").set("key", "` + strings.Repeat("x", 98) + `"); } };`},
-	} {
-		if err := b.deploy(ctx, script.name, script.source); err != nil {
+	for _, script := range scripts {
+		if err := deploy(ctx, cloudAddress, b.token, script.name, script.source); err != nil {
 			return err
 		}
 	}
@@ -218,15 +206,34 @@ export default { async fetch() { await kv.collection("bench").set("key", "` + st
 	return err
 }
 
+// migrate prepares the database and returns the owner's API key.
+func (b *bench) migrate(ctx context.Context, database, tokenFile string) (token string, err error) {
+	migrate := exec.CommandContext(ctx, filepath.Join(b.bin, "picloud"), "migrate", "--owner-token", tokenFile)
+	migrate.Env = append(os.Environ(), "PICLOUD_DATABASE_URL="+database)
+	if out, err := migrate.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("migrate: %w\n%s", err, out)
+	}
+	text, err := os.ReadFile(tokenFile)
+	return strings.TrimSpace(string(text)), err
+}
+
+var scripts = []struct{ name, source string }{
+	{"trivial", `export default { fetch() { return new Response('{"hello":"world"}', { headers: { "content-type": "application/json" } }); } };`},
+	{"kvget", `import { kv } from "picloud"; const c = kv.collection("bench");
+export default { async fetch() { return Response.json(await c.get("key")); } };`},
+	{"kvset", `import { kv } from "picloud";
+export default { async fetch() { await kv.collection("bench").set("key", "` + strings.Repeat("x", 98) + `"); } };`},
+}
+
 // deploy tries again while the server starts.
-func (b *bench) deploy(ctx context.Context, name, source string) error {
+func deploy(ctx context.Context, address, token, name, source string) error {
 	body := fmt.Sprintf(`{"scripts":[{"name":%q,"language":"js","source":%q}]}`, name, source)
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+cloudAddress+"/api/v1/apps/default/deploy", strings.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/api/v1/apps/default/deploy", strings.NewReader(body))
 		if err != nil {
 			return err
 		}
-		req.Header.Set("Authorization", "Bearer "+b.token)
+		req.Header.Set("Authorization", "Bearer "+token)
 		req.Header.Set("Content-Type", "application/json")
 		res, err := http.DefaultClient.Do(req)
 		if err == nil {
@@ -473,6 +480,7 @@ func median[T float64 | time.Duration](xs []T) T {
 }
 
 func printTimes(what string, times []time.Duration, goal string) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	fmt.Printf("| %s | **%.1f ms** (%.1f–%.1f) | %s |\n", what, ms(median(times)), ms(slices.Min(times)), ms(slices.Max(times)), goal)
 }
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

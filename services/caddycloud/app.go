@@ -34,6 +34,7 @@ import (
 //				idle_stop  <duration>   # after which a worker without work is stopped; default 60s
 //			}
 //			drain <duration>            # for executions at a stop; default 10s
+//			state_dir <path>            # where to keep what the next start answers from before the database does; default: nowhere
 //		}
 //	}
 //
@@ -48,6 +49,7 @@ type App struct {
 
 	Executions Executions     `json:"executions,omitzero"`
 	Drain      caddy.Duration `json:"drain,omitempty"`
+	StateDir   string         `json:"state_dir,omitempty"`
 
 	services *Services
 	key      [sha256.Size]byte
@@ -142,6 +144,7 @@ func (a *App) config() Config {
 		QueueWait:     time.Duration(a.Executions.QueueWait),
 		IdleStop:      time.Duration(a.Executions.IdleStop),
 		Drain:         time.Duration(a.Drain),
+		StateDir:      a.StateDir,
 		Logger:        a.log,
 	}
 }

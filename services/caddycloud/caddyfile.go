@@ -52,8 +52,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = a.Executions.unmarshal(d)
 		case "drain":
 			err = durationArg(d, &a.Drain)
+		case "state_dir":
+			err = oneArg(d, &a.StateDir)
 		default:
-			err = d.Errf("unknown option %q; there are database, worker, public_url, hosts, secret_key_file, executions and drain", option)
+			err = d.Errf("unknown option %q; there are database, worker, public_url, hosts, secret_key_file, executions, drain and state_dir", option)
 		}
 		if err != nil {
 			return err

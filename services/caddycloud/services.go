@@ -46,8 +46,9 @@ type Config struct {
 	Capacity, AppShare  int
 	QueueWait, IdleStop time.Duration
 
-	Drain  time.Duration // how long Destruct waits for executions
-	Logger *slog.Logger
+	Drain    time.Duration // how long Destruct waits for executions
+	StateDir string        // for the snapshot, readable by its owner alone; "": none is kept
+	Logger   *slog.Logger
 }
 
 // Services are the parts of PiCloud, put together.
@@ -97,8 +98,10 @@ func Open(c Config) (_ *Services, err error) {
 	outbox := postgres.NewEvents(s.pool, emitter)
 	inbox := events.NewService(events.ServiceConfig{Store: outbox, Authorizer: policy, Poke: poke})
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, keyring, emitter),
+		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, emitter),
 		Hosts:    s.hosts,
+		Sealer:   keyring,
+		Snapshot: snapshot(c.StateDir, s.pool.Config().ConnConfig),
 		OnChange: s.changed,
 		OnDue:    s.due,
 		Logger:   c.Logger,

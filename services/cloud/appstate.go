@@ -7,5 +7,5 @@ type AppState struct {
 	Domains     []Domain
 	Routes      []Route
 	Scripts     []Runnable // the endpoints
-	Env         *Env
+	Env         []EnvValue // by name
 }

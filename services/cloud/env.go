@@ -19,6 +19,13 @@ type Env struct {
 	mask    *strings.Replacer
 }
 
+// EnvValue is one value of an app's env as it is stored.
+type EnvValue struct {
+	Name   string
+	Value  string  // of a variable
+	Secret *Sealed // nil of a variable; for SecretPurpose
+}
+
 // NewEnv makes the env of variables and secrets, by their names.
 func NewEnv(variables, secrets map[string]string) *Env {
 	all := map[string]string{}

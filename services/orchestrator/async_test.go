@@ -188,7 +188,7 @@ func TestCatalog_PlanScript(t *testing.T) {
 	t.Parallel()
 	c := newDispatcher(t).Catalog
 	plan, err := c.PlanScript("shop", scriptID+"shop")
-	want := &cloud.Plan{App: cloud.App{ID: "shop", Slug: "shop"}, Script: cloud.Runnable{ID: scriptID + "shop", Name: "s", AppID: "shop"}, Env: envs["shop"]}
+	want := &cloud.Plan{App: cloud.App{ID: "shop", Slug: "shop"}, Script: cloud.Runnable{ID: scriptID + "shop", Name: "s", AppID: "shop"}, Env: cloud.NewEnv(map[string]string{"APP": "shop"}, nil)}
 	if err != nil || !reflect.DeepEqual(plan, want) {
 		t.Errorf("got %+v, %v, want %+v", plan, err, want)
 	}

@@ -18,12 +18,12 @@ import (
 type fakeSource struct {
 	mu     sync.Mutex
 	apps   map[string]cloud.AppState
-	fails  error // of Load and LoadApp
+	fails  error // of reading apps
 	events chan string
 	loads  int
 }
 
-func (s *fakeSource) Load(context.Context) ([]cloud.AppState, error) {
+func (s *fakeSource) load() ([]cloud.AppState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loads++
@@ -41,8 +41,8 @@ func (s *fakeSource) LoadApp(_ context.Context, id string) (cloud.AppState, bool
 	return a, ok, s.fails
 }
 
-func (s *fakeSource) Watch(ctx context.Context, connected func() error, changed func(string) error, due func()) error {
-	if err := connected(); err != nil {
+func (s *fakeSource) Watch(ctx context.Context, connected func(func() ([]cloud.AppState, error)) error, changed func(string) error, due func()) error {
+	if err := connected(s.load); err != nil {
 		return err
 	}
 	due()
@@ -72,7 +72,7 @@ func (s *fakeSource) set(id string, routes ...string) {
 }
 
 func withEnv(a cloud.AppState, value string) cloud.AppState {
-	a.Env = cloud.NewEnv(map[string]string{"V": value}, nil)
+	a.Env = []cloud.EnvValue{{Name: "V", Value: value}}
 	return a
 }
 
@@ -121,7 +121,7 @@ func TestCatalog_followsChanges(t *testing.T) {
 		if knows(c, "shop", "/a") || !knows(c, "shop", "/b") || knows(c, "gone", "/a") {
 			t.Error("the changes were not followed")
 		}
-		if got := string(c.table.Load().apps["shop"].state.Env.Payload()); got != `{"V":"new"}` {
+		if got := string(c.table.Load().apps["shop"].env.Payload()); got != `{"V":"new"}` {
 			t.Errorf("the env is %s", got)
 		}
 		if n := len(changes); n != 4 || !slices.Equal(changes[2:], []string{"shop", "-gone"}) {
@@ -142,7 +142,7 @@ func TestCatalog_recovers(t *testing.T) {
 		defer c.Stop()
 		time.Sleep(time.Minute) // of synctest's clock
 		synctest.Wait()
-		if c.table.Load() != nil || source.loads < 5 || source.loads > 20 {
+		if c.table.Load() != nil || source.loads < 20 || source.loads > 60 {
 			t.Errorf("tried %d times in a minute without a database", source.loads)
 		}
 		source.fail(nil)
@@ -212,7 +212,7 @@ func TestCatalog_Match(t *testing.T) {
 		t.Errorf("before the first load: %q", got)
 	}
 	source.set("shop", "/", "/a")
-	if err := c.ReloadAll(t.Context()); err != nil {
+	if err := c.loadAll(source.load); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

@@ -33,7 +33,7 @@ type Dispatcher struct {
 // ServeHTTP answers what leads nowhere, and what is to be run later, itself, and
 // else calls next.
 func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) error) error {
-	t := d.Catalog.table.Load()
+	t := d.Catalog.await(r.Context())
 	if t == nil {
 		cloud.ProblemOf(errNotLoaded).WriteTo(w)
 		return nil
@@ -74,7 +74,7 @@ func (d *Dispatcher) plan(t *table, a *app, host string, instance bool, r *http.
 	if !ok {
 		return nil, "", cloud.Errorf(cloud.CodeRouteUnknown, "the route %s leads to a script that cannot run", m.Route.Path)
 	}
-	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params, Env: a.state.Env}
+	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params, Env: a.env}
 	plan.Principal, err = d.opportunistic(r, instance)
 	return plan, m.Route.Mode, err
 }
@@ -142,7 +142,7 @@ func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
 		return nil, err
 	}
 	return &cloud.Plan{
-		App: a.state.App, Script: a.scripts[id], Principal: principal, Env: a.state.Env, Sandboxed: true,
+		App: a.state.App, Script: a.scripts[id], Principal: principal, Env: a.env, Sandboxed: true,
 		URL: requestURL(r, "/"+rest),
 	}, nil
 }

@@ -45,9 +45,9 @@ func authenticate(_ context.Context, token string) (*cloud.Principal, error) {
 const scriptID = "018f0000-0000-7000-8000-000000000009"
 
 // envs are the envs of the apps.
-var envs = map[string]*cloud.Env{
-	"default": cloud.NewEnv(map[string]string{"APP": "default"}, nil),
-	"shop":    cloud.NewEnv(map[string]string{"APP": "shop"}, nil),
+var envs = map[string][]cloud.EnvValue{
+	"default": {{Name: "APP", Value: "default"}},
+	"shop":    {{Name: "APP", Value: "shop"}},
 }
 
 // newDispatcher serves the default app, and shop, which was store before.
@@ -68,7 +68,7 @@ func newDispatcher(t *testing.T) *Dispatcher {
 		"shop":    state("shop", []string{"store"}, route("shop", cloud.AnyMethod, "/*"), async(route("shop", "GET", "/later")), cloud.Route{ID: "gone", ScriptID: "gone", Method: cloud.AnyMethod, Path: "/gone"}),
 	}}
 	catalog := newCatalog(source, nil)
-	if err := catalog.ReloadAll(t.Context()); err != nil {
+	if err := catalog.loadAll(source.load); err != nil {
 		t.Fatal(err)
 	}
 	return &Dispatcher{Catalog: catalog, Authenticate: authenticate, Authorizer: everyMayInvoke{}}
@@ -139,7 +139,7 @@ func TestDispatcher_plans(t *testing.T) {
 			if got.Script.Name != "s" || got.App.ID != got.Script.AppID {
 				t.Errorf("the script %+v of %+v", got.Script, got.App)
 			}
-			if got.Env != envs[got.App.ID] {
+			if string(got.Env.Payload()) != `{"APP":"`+got.App.ID+`"}` {
 				t.Errorf("the env is %s", got.Env.Payload())
 			}
 			got.App, got.Script, got.Env = cloud.App{}, cloud.Runnable{}, nil

@@ -207,7 +207,7 @@ func TestApps_Script(t *testing.T) {
 		err := change(t, s, app.ID, func(tx manager.AppTx) error { return tx.SetBuild(t.Context(), m.ID, testBuild("x")) })
 		wantCode(t, err, cloud.CodeNotFound)
 		must(t, change(t, s, app.ID, func(tx manager.AppTx) error { return tx.SetBuild(t.Context(), first.ID, testBuild("rebuilt", "lib")) }))
-		state, ok, err := postgres.NewSource(pool, cloud.DefaultLimits, nil, nil).LoadApp(t.Context(), app.ID)
+		state, ok, err := postgres.NewSource(pool, cloud.DefaultLimits, nil).LoadApp(t.Context(), app.ID)
 		must(t, err)
 		equal(t, ok, true)
 		equal(t, state.Scripts[0].Build, testBuild("rebuilt", "lib"))

@@ -451,7 +451,7 @@ func watchDue(t *testing.T, pool *pgxpool.Pool, own *postgres.Emitter) <-chan st
 	ctx, cancel := context.WithCancel(t.Context())
 	notices, ended := make(chan string, 100), make(chan error, 1)
 	go func() {
-		ended <- postgres.NewSource(pool, cloud.DefaultLimits, nil, own).Watch(ctx, func() error { return nil },
+		ended <- postgres.NewSource(pool, cloud.DefaultLimits, own).Watch(ctx, func(func() ([]cloud.AppState, error)) error { return nil },
 			func(id string) error { notices <- id; return nil }, func() { notices <- "due" })
 	}()
 	t.Cleanup(func() {

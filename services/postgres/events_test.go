@@ -232,7 +232,7 @@ func TestEvents_TwoProcesses(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			ended <- postgres.NewSource(pool, cloud.DefaultLimits, nil, emitter).Watch(ctx, func() error { return nil }, func(string) error { return nil }, d.Poke)
+			ended <- postgres.NewSource(pool, cloud.DefaultLimits, emitter).Watch(ctx, func(func() ([]cloud.AppState, error)) error { return nil }, func(string) error { return nil }, d.Poke)
 		}()
 		d.Start()
 		t.Cleanup(func() {

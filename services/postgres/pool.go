@@ -45,6 +45,7 @@ func NewPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	// On acquiring, not on releasing: for that pgxpool would start a goroutine
 	// each time.
 	cfg.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { trim.Used(); return true, nil }
+	new(outage).watch(cfg)
 	pool, err = pgxpool.NewWithConfig(ctx, cfg)
 	return pool, err
 }

@@ -16,24 +16,16 @@ import (
 type Source struct {
 	pool     *pgxpool.Pool
 	defaults cloud.Limits
-	sealer   cloud.Sealer
 	own      *Emitter
 }
 
 var _ orchestrator.Source = (*Source)(nil)
 
 // NewSource returns a source on pool that fills in what scripts did not ask for
-// from defaults, and opens secrets with sealer. A nil one opens none: then, and
-// when a secret's master key is missing, whatever loads an app with secrets
-// fails with CodeUnavailable. What own has told of already, Watch leaves out; nil
-// has told of nothing.
-func NewSource(pool *pgxpool.Pool, defaults cloud.Limits, sealer cloud.Sealer, own *Emitter) *Source {
-	return &Source{pool: pool, defaults: defaults, sealer: sealer, own: own.orNobody()}
-}
-
-// Load implements orchestrator.Source.
-func (s *Source) Load(ctx context.Context) ([]cloud.AppState, error) {
-	return s.load(ctx, nil)
+// from defaults. What own has told of already, Watch leaves out; nil has told of
+// nothing.
+func NewSource(pool *pgxpool.Pool, defaults cloud.Limits, own *Emitter) *Source {
+	return &Source{pool: pool, defaults: defaults, own: own.orNobody()}
 }
 
 // LoadApp implements orchestrator.Source.
@@ -41,72 +33,66 @@ func (s *Source) LoadApp(ctx context.Context, appID string) (cloud.AppState, boo
 	if !cloud.IsID(appID) {
 		return cloud.AppState{}, false, nil
 	}
-	states, err := s.load(ctx, &appID)
+	conn, err := acquire(ctx, s.pool)
+	if err != nil {
+		return cloud.AppState{}, false, err
+	}
+	defer conn.Release()
+	states, err := s.load(ctx, conn.Conn(), &appID)
 	if err != nil || len(states) == 0 {
 		return cloud.AppState{}, false, err
 	}
 	return states[0], true, nil
 }
 
-// load reads one app, or all for nil, as they stand at one moment.
-func (s *Source) load(ctx context.Context, appID *string) (states []cloud.AppState, err error) {
-	conn, err := acquire(ctx, s.pool)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Release()
-	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, conn, snapshot, func(tx pgx.Tx) error {
-		states, err = s.read(ctx, tx, appID)
+// load reads one app, or all for nil, as they stand at one moment. It takes two
+// round trips, or one on a connection that has done it before. Who gets an error
+// gives the connection up.
+func (s *Source) load(ctx context.Context, conn *pgx.Conn, appID *string) (states []cloud.AppState, err error) {
+	const one = ` WHERE ($1::uuid IS NULL OR app_id = $1)`
+	byID := map[string]*cloud.AppState{}
+	b := &pgx.Batch{}
+	b.Queue(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`)
+	b.Queue(`SELECT `+appColumns+` FROM apps WHERE ($1::uuid IS NULL OR id = $1) ORDER BY slug COLLATE "C"`, appID).Query(func(rows pgx.Rows) error {
+		apps, err := pgx.CollectRows(rows, scanApp)
+		states = make([]cloud.AppState, len(apps))
+		for i, app := range apps {
+			states[i].App = app
+			byID[app.ID] = &states[i]
+		}
 		return err
 	})
-	return states, translate(err)
-}
-
-func (s *Source) read(ctx context.Context, tx pgx.Tx, appID *string) ([]cloud.AppState, error) {
-	const one = ` WHERE ($1::uuid IS NULL OR app_id = $1)`
-	apps, err := selectAll(ctx, tx, scanApp, `SELECT `+appColumns+` FROM apps WHERE ($1::uuid IS NULL OR id = $1) ORDER BY slug COLLATE "C"`, appID)
-	if err != nil {
-		return nil, err
-	}
-	states := make([]cloud.AppState, len(apps))
-	byID := make(map[string]*cloud.AppState, len(apps))
-	for i, app := range apps {
-		states[i].App = app
-		byID[app.ID] = &states[i]
-	}
-	aliases, err := selectAll(ctx, tx, pgx.RowToStructByPos[struct{ AppID, Slug string }],
-		`SELECT app_id::text, slug FROM app_aliases`+one+` ORDER BY slug COLLATE "C"`, appID)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range aliases {
+	each(b, pgx.RowToStructByPos[struct{ AppID, Slug string }], func(a struct{ AppID, Slug string }) {
 		byID[a.AppID].FormerSlugs = append(byID[a.AppID].FormerSlugs, a.Slug)
-	}
-	domains, err := selectAll(ctx, tx, scanDomain, `SELECT `+domainColumns+` FROM domains`+one+` ORDER BY host COLLATE "C"`, appID)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range domains {
+	}, `SELECT app_id::text, slug FROM app_aliases`+one+` ORDER BY slug COLLATE "C"`, appID)
+	each(b, scanDomain, func(d cloud.Domain) {
 		byID[d.AppID].Domains = append(byID[d.AppID].Domains, d)
-	}
-	routes, err := selectAll(ctx, tx, scanRoute, `SELECT `+routeColumns+` FROM routes`+one+` ORDER BY path COLLATE "C", host COLLATE "C", method COLLATE "C"`, appID)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range routes {
+	}, `SELECT `+domainColumns+` FROM domains`+one+` ORDER BY host COLLATE "C"`, appID)
+	each(b, scanRoute, func(r cloud.Route) {
 		byID[r.AppID].Routes = append(byID[r.AppID].Routes, r)
-	}
-	runnables, err := selectAll(ctx, tx, s.scanRunnable, `
+	}, `SELECT `+routeColumns+` FROM routes`+one+` ORDER BY path COLLATE "C", host COLLATE "C", method COLLATE "C"`, appID)
+	each(b, s.scanRunnable, func(r cloud.Runnable) {
+		byID[r.AppID].Scripts = append(byID[r.AppID].Scripts, r)
+	}, `
 		SELECT id, app_id, name, version, limits, code, source_map, hash, exports, imports
 		FROM scripts`+one+` AND kind = 'endpoint' ORDER BY name COLLATE "C"`, appID)
-	if err != nil {
-		return nil, err
-	}
-	for _, r := range runnables {
-		byID[r.AppID].Scripts = append(byID[r.AppID].Scripts, r)
-	}
-	return states, s.readEnv(ctx, tx, appID, byID)
+	each(b, scanEnvValue, func(v envValue) {
+		byID[v.appID].Env = append(byID[v.appID].Env, v.EnvValue)
+	}, selectEnv, appID)
+	b.Queue(`COMMIT`)
+	err = translate(conn.SendBatch(ctx, b).Close())
+	return states, err
+}
+
+// each queues a select whose rows are given to f.
+func each[T any](b *pgx.Batch, scan pgx.RowToFunc[T], f func(T), sql string, args ...any) {
+	b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		all, err := pgx.CollectRows(rows, scan)
+		for _, one := range all {
+			f(one)
+		}
+		return err
+	})
 }
 
 func (s *Source) scanRunnable(row pgx.CollectableRow) (r cloud.Runnable, err error) {
@@ -124,7 +110,7 @@ func (s *Source) scanRunnable(row pgx.CollectableRow) (r cloud.Runnable, err err
 
 // Watch implements orchestrator.Source on a connection of its own, which is idle
 // between changes.
-func (s *Source) Watch(ctx context.Context, connected func() error, changed func(appID string) error, due func()) error {
+func (s *Source) Watch(ctx context.Context, connected func(load func() ([]cloud.AppState, error)) error, changed func(appID string) error, due func()) error {
 	err := s.watch(ctx, connected, changed, due)
 	if ctx.Err() != nil {
 		err = nil
@@ -132,7 +118,7 @@ func (s *Source) Watch(ctx context.Context, connected func() error, changed func
 	return translate(err)
 }
 
-func (s *Source) watch(ctx context.Context, connected func() error, changed func(appID string) error, due func()) error {
+func (s *Source) watch(ctx context.Context, connected func(load func() ([]cloud.AppState, error)) error, changed func(appID string) error, due func()) error {
 	conn, err := pgx.ConnectConfig(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return err
@@ -153,7 +139,7 @@ func (s *Source) watch(ctx context.Context, connected func() error, changed func
 	if _, err := conn.Exec(ctx, `LISTEN `+channel.Sanitize()); err != nil {
 		return err
 	}
-	if err := connected(); err != nil {
+	if err := connected(func() ([]cloud.AppState, error) { return s.load(ctx, conn, nil) }); err != nil {
 		return err
 	}
 	due()

@@ -17,7 +17,7 @@ func TestSource_Load(t *testing.T) {
 	t.Parallel()
 	pool := cloudtest.Database(t)
 	s := postgres.NewApps(pool, func() time.Time { return noon })
-	source := postgres.NewSource(pool, cloud.DefaultLimits, nil, nil)
+	source := postgres.NewSource(pool, cloud.DefaultLimits, nil)
 	empty, err := s.CreateApp(t.Context(), cloud.App{Slug: "empty"}, "")
 	must(t, err)
 	app, err := s.CreateApp(t.Context(), cloud.App{Slug: "old"}, "")
@@ -42,8 +42,7 @@ func TestSource_Load(t *testing.T) {
 		want.Scripts = []cloud.Runnable{{ID: sc.ID, AppID: app.ID, Name: "s", Version: 1, Limits: limits, Build: testBuild("x", "lib")}}
 		return nil
 	}))
-	all, err := source.Load(t.Context())
-	must(t, err)
+	all := loadAll(t, source)
 	equal(t, all, []cloud.AppState{{App: empty}, want})
 	one, ok, err := source.LoadApp(t.Context(), app.ID)
 	must(t, err)
@@ -56,6 +55,18 @@ func TestSource_Load(t *testing.T) {
 	}
 }
 
+// loadAll is what the source gives to one who begins to watch.
+func loadAll(t *testing.T, source *postgres.Source) (all []cloud.AppState) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	must(t, source.Watch(ctx, func(load func() ([]cloud.AppState, error)) (err error) {
+		all, err = load()
+		return err
+	}, func(string) error { return nil }, cancel))
+	return all
+}
+
 // watch runs Watch in the background and returns what it reports.
 func watch(t *testing.T, pool *pgxpool.Pool) (connected <-chan struct{}, changed <-chan string, ended <-chan error, cancel func()) {
 	t.Helper()
@@ -63,7 +74,7 @@ func watch(t *testing.T, pool *pgxpool.Pool) (connected <-chan struct{}, changed
 	t.Cleanup(stop)
 	a, b, c := make(chan struct{}, 1), make(chan string, 100), make(chan error, 1)
 	go func() {
-		c <- postgres.NewSource(pool, cloud.DefaultLimits, nil, nil).Watch(ctx, func() error { a <- struct{}{}; return nil }, func(id string) error { b <- id; return nil }, func() {})
+		c <- postgres.NewSource(pool, cloud.DefaultLimits, nil).Watch(ctx, func(func() ([]cloud.AppState, error)) error { a <- struct{}{}; return nil }, func(id string) error { b <- id; return nil }, func() {})
 	}()
 	return a, b, c, stop
 }

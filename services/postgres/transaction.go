@@ -8,11 +8,12 @@ import (
 )
 
 // acquire takes a connection from the pool, to be released by the caller. It
-// answers CodeUnavailable when none is free in time.
+// answers CodeUnavailable when none is free in time. A database that has only just
+// gone away may be starting again, and is waited for.
 func acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
 	wait, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	conn, err := pool.Acquire(wait)
+	conn, err := acquireRetrying(wait, pool)
 	if err != nil {
 		return nil, translate(err)
 	}
