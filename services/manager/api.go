@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,8 +29,9 @@ const (
 // prefix is where the API lives on instance hosts.
 const prefix = "/api/v1"
 
-// serveAPI registers all operations.
-func (m *Manager) serveAPI() error {
+// newAPI registers all operations, which takes some milliseconds: a start that
+// nobody asks for the API does without.
+func (m *Manager) newAPI() http.Handler {
 	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
 	schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[cloud.Problem]())
 	mux := http.NewServeMux()
@@ -76,14 +77,12 @@ func (m *Manager) serveAPI() error {
 	m.registerExecutions(api)
 	m.registerDeadLetters(api)
 	m.registerKV(api)
-	document, err := json.MarshalIndent(api.OpenAPI(), "", "  ")
-	if err != nil {
-		return fmt.Errorf("manager: describe the API: %w", err)
-	}
-	m.document = append(document, '\n')
+	m.document = sync.OnceValues(func() ([]byte, error) {
+		document, err := json.MarshalIndent(api.OpenAPI(), "", "  ")
+		return append(document, '\n'), err
+	})
 	mux.HandleFunc("/", m.unknown(mux))
-	m.http = mux
-	return nil
+	return mux
 }
 
 // patterns lets the {key} of an entry match all that is left of a path: the mux

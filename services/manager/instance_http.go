@@ -63,7 +63,8 @@ func (m *Manager) registerInstance(api huma.API) {
 		OperationID: "openapi", Method: http.MethodGet, Path: prefix + "/openapi.json", Tags: []string{"instance"},
 		Summary: "Describe the API, as OpenAPI 3.1",
 	}, func(context.Context, *caller, *struct{}) (*openapiOutput, error) {
-		return &openapiOutput{ContentType: "application/openapi+json", CacheControl: "no-cache", Body: m.document}, nil
+		document, err := m.document()
+		return &openapiOutput{ContentType: "application/openapi+json", CacheControl: "no-cache", Body: document}, err
 	})
 
 	type metricsOutput struct {

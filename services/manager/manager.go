@@ -127,9 +127,9 @@ type Manager struct {
 	checkTrigger func(t cloud.Trigger, now time.Time) (cloud.Trigger, error)
 	heartbeat    time.Duration // between comments of an idle event stream, and between questions whether its caller may still see it
 
-	changing chan struct{} // slots of changes under way
-	http     http.Handler
-	document []byte // the OpenAPI document
+	changing chan struct{}          // slots of changes under way
+	http     func() http.Handler    // made by the first request
+	document func() ([]byte, error) // the OpenAPI document
 	stopping chan struct{}
 	stop     sync.Once
 }
@@ -197,9 +197,7 @@ func New(c Config) (*Manager, error) {
 		m.now = time.Now
 	}
 	m.version.Go = cmp.Or(m.version.Go, runtime.Version())
-	if err := m.serveAPI(); err != nil {
-		return nil, err
-	}
+	m.http = sync.OnceValue(m.newAPI)
 	return m, nil
 }
 
@@ -226,7 +224,7 @@ func (m *Manager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.nothing(w, r, cloud.Errorf(cloud.CodeNotFound, "the API has nothing at %s: a segment of the path is empty, . or ..; write dots as %%2E", r.URL.Path))
 		return
 	}
-	m.http.ServeHTTP(w, r)
+	m.http().ServeHTTP(w, r)
 }
 
 // maxChanges is how many changes run at once, others wait. Each holds a

@@ -110,9 +110,9 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 	}
 	s.records = postgres.NewExecutions(pool)
 	s.outbox = postgres.NewEvents(pool, nil)
-	s.source = postgres.NewSource(pool, cloud.DefaultLimits, keyring, nil)
+	s.source = postgres.NewSource(pool, cloud.DefaultLimits, nil)
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
-		Source: s.source, Hosts: hosts, Logger: logger,
+		Source: s.source, Hosts: hosts, Sealer: keyring, Logger: logger,
 	})
 	clock := func() time.Time { return now.Add(time.Duration(s.clock.Load()) * time.Second) }
 	s.accounts.Accounts, err = accounts.New(accounts.Config{
@@ -154,9 +154,9 @@ func serve(t *testing.T, mend func(*server, *manager.Config)) *server {
 	if _, err := m.CreateApp(t.Context(), cloud.DefaultApp, "", nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.catalog.ReloadAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	s.catalog.Start()
+	<-s.catalog.Loaded()
+	s.catalog.Stop()
 	s.reloads = nil
 	s.http = httptest.NewServer(m)
 	t.Cleanup(func() {
