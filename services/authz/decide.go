@@ -47,9 +47,10 @@ var rules = map[cloud.Capability]rule{
 	cloud.AppManageDeadLetters: {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
 	cloud.AppAdmin:             {scope: cloud.ScopeAppAdmin, app: cloud.AppAdminRole},
 
-	cloud.InstanceCreateApp:   {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
-	cloud.InstanceManageUsers: {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
-	cloud.InstanceAdmin:       {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
+	cloud.InstanceCreateApp:    {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
+	cloud.InstanceManageUsers:  {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
+	cloud.InstanceManageDevice: {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
+	cloud.InstanceAdmin:        {scope: cloud.ScopeInstanceAdmin, instance: cloud.Admin},
 }
 
 // What is not in these lists ranks -1 and grants nothing.

@@ -31,6 +31,7 @@ AppManageDeadLetters app:admin      n -nny nnny yyyy
 AppAdmin             app:admin      n -nny nnny yyyy
 InstanceCreateApp    instance:admin n nnnn yyyy yyyy
 InstanceManageUsers  instance:admin n nnnn yyyy yyyy
+InstanceManageDevice instance:admin n nnnn yyyy yyyy
 InstanceAdmin        instance:admin n nnnn yyyy yyyy
 `
 
@@ -112,7 +113,7 @@ func TestDecide_everyCell(t *testing.T) {
 			}
 		}
 	}
-	if want := 17 * 13 * (1 + 10*3); decided != want {
+	if want := len(cloud.Capabilities) * 13 * (1 + 10*3); decided != want {
 		t.Errorf("%d cells were decided, want %d", decided, want)
 	}
 	for _, c := range cloud.Capabilities {

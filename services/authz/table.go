@@ -27,6 +27,7 @@ var what = map[cloud.Capability]string{
 	cloud.AppAdmin:             "rename and delete the app",
 	cloud.InstanceCreateApp:    "create apps",
 	cloud.InstanceManageUsers:  "manage users, their keys and sessions; read the audit log",
+	cloud.InstanceManageDevice: "see what the device takes",
 	cloud.InstanceAdmin:        "change what runs in the app `default`, beside what that takes in any app; read metrics",
 }
 

@@ -69,6 +69,8 @@ var gates = map[string]gate{
 	"end-session":    needs(cloud.InstanceManageUsers),
 	"list-audit":     needs(cloud.InstanceManageUsers),
 
+	"energy": needs(cloud.InstanceManageDevice),
+
 	"list-apps":  {anybody: true},
 	"create-app": needs(cloud.InstanceCreateApp).with(`{"slug":"intruder"}`),
 	"get-app":    {known: true},

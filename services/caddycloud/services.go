@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -58,6 +59,9 @@ type Services struct {
 	Executor   *executor.Executor
 	Events     *events.Dispatcher
 
+	device   attached
+	met      chan struct{}
+	meet     func() // closes met
 	meter    *meter
 	pool     *pgxpool.Pool
 	hosts    orchestrator.Hosts
@@ -72,6 +76,8 @@ type Services struct {
 // does. Destruct ends what Open and Start began.
 func Open(c Config) (_ *Services, err error) {
 	s := &Services{hosts: orchestrator.Hosts{Names: c.InstanceHosts}, builds: newBuildSet(), memory: idle.New(memoryIdle, releaseMemory), drain: c.Drain}
+	s.met = make(chan struct{})
+	s.meet = sync.OnceFunc(func() { close(s.met) })
 	keyring, err := c.SecretKey.keyring()
 	if err != nil {
 		return nil, err
@@ -123,6 +129,7 @@ func Open(c Config) (_ *Services, err error) {
 		CanReadLogs: func(p *cloud.Principal, appID string) bool {
 			return policy.Authorize(p, cloud.AppReadLogs, appID) == nil
 		},
+		OnIdle:   s.device.touch,
 		Logger:   c.Logger,
 		Capacity: c.Capacity, AppShare: c.AppShare, QueueWait: c.QueueWait, IdleStop: c.IdleStop,
 	})
@@ -131,7 +138,9 @@ func Open(c Config) (_ *Services, err error) {
 	}
 	s.meter = newMeter(outbox.Depth, s.Executor.Stats, c.Logger)
 	attempts := &runner{plan: s.catalog.PlanScript, reload: s.catalog.Reload, principals: &principals{find: users.Principals}, run: s.Executor.Run, used: s.memory.Used}
-	s.Events = events.New(events.Config{Store: outbox, Run: attempts.Run, Observe: s.meter.observe, Logger: c.Logger})
+	s.Events = events.New(events.Config{
+		Store: outbox, Run: attempts.Run, Trusted: s.device.trusted, Observe: s.meter.observe, Alarm: s.device.alarm, Logger: c.Logger,
+	})
 	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy, Accept: inbox.Accept}
 	s.Manager, err = manager.New(manager.Config{
 		Store:         settledLog{postgres.NewApps(s.pool, nil), s.recorder},
@@ -147,6 +156,7 @@ func Open(c Config) (_ *Services, err error) {
 		Events:        settledEvents{inbox, s.recorder},
 		Metrics:       s.meter.handler(),
 		Tail:          s.recorder.Tail,
+		Device:        &s.device,
 		InstanceHosts: s.hosts.IsInstance,
 		Version:       manager.Version{Version: Version, Commit: Commit, Go: runtime.Version()},
 		Logger:        c.Logger,
@@ -186,9 +196,13 @@ func (s settledEvents) State(ctx context.Context, eventID string) (cloud.EventSt
 // may be called more than once.
 func (s *Services) Start() { s.catalog.Start() }
 
+// Met is closed once the database has answered.
+func (s *Services) Met() <-chan struct{} { return s.met }
+
 // due is called when the tables are loaded, and whenever there may be events that
 // only the database knows of.
 func (s *Services) due() {
+	s.meet()
 	s.Events.Start()
 	s.Events.Poke()
 }

@@ -64,6 +64,7 @@ const (
 	AppAdmin             Capability = "AppAdmin"
 	InstanceCreateApp    Capability = "InstanceCreateApp"
 	InstanceManageUsers  Capability = "InstanceManageUsers"
+	InstanceManageDevice Capability = "InstanceManageDevice"
 	InstanceAdmin        Capability = "InstanceAdmin" // writing what answers on instance hosts, whose origin is the dashboard's
 )
 
@@ -72,7 +73,7 @@ var Capabilities = []Capability{
 	AppReadScript, AppKvRead, AppSecretsRead, AppReadLogs,
 	AppWriteScript, AppWriteRoute, AppInvoke, AppKvWrite, AppSecretsWrite,
 	AppManageDomains, AppManageMembers, AppManageTriggers, AppManageDeadLetters, AppAdmin,
-	InstanceCreateApp, InstanceManageUsers, InstanceAdmin,
+	InstanceCreateApp, InstanceManageUsers, InstanceManageDevice, InstanceAdmin,
 }
 
 // Principal is who makes a call. A nil *Principal is the anonymous caller.

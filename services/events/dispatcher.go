@@ -43,6 +43,11 @@ type Config struct {
 	// Observe is told of each attempt: its kind, fate, and how long it was due
 	// before it began. Nil: nobody is.
 	Observe func(kind cloud.EventKind, fate Fate, waited time.Duration)
+	// Alarm is told when a process that takes the place of this one has something to
+	// do: the moment at which something is due, or a lease of this process passes;
+	// zero: never, as far as it knows. It is called whenever that may have changed, or
+	// what Busy says, one call at a time. It may call Busy. Nil: nobody is told.
+	Alarm func(at time.Time)
 
 	Capacity  int           // deliveries leased at once; 64
 	PerApp    int           // of one app; three quarters of Capacity
@@ -71,7 +76,9 @@ type Dispatcher struct {
 	keeper   sync.WaitGroup // of leases
 
 	trusted atomic.Bool // the clock is
-	looked  time.Time   // when schedules were last fired; the loop's alone
+	ended   atomic.Bool // the loop takes no note of pokes any more
+	alarm   alarm
+	looked  time.Time // when schedules were last fired; the loop's alone
 
 	mu       sync.Mutex
 	underWay map[Lease]struct{} // leased and not settled
@@ -80,6 +87,9 @@ type Dispatcher struct {
 	settled  []Outcome          // to be written
 	settling bool               // an attempt that has ended is writing
 	hungry   bool               // something due may have been left for want of room
+	running  bool               // the loop is
+	next     time.Time          // when something is due; zero: never
+	leased   time.Time          // when the leases of what is under way pass
 }
 
 // New returns a Dispatcher that does nothing before Start.
@@ -111,6 +121,7 @@ func New(cfg Config) *Dispatcher {
 	d := &Dispatcher{
 		cfg: cfg, poke: make(chan struct{}, 1), done: make(chan struct{}),
 		underWay: map[Lease]struct{}{}, perApp: map[string]int{}, renewal: newTimer(),
+		alarm: alarm{tell: cfg.Alarm},
 	}
 	d.trusted.Store(cfg.Trusted == nil)
 	d.begin, d.stop = context.WithCancel(context.Background())
@@ -126,6 +137,10 @@ func (d *Dispatcher) Poke() {
 	case d.poke <- struct{}{}:
 	default:
 	}
+	if d.ended.Load() {
+		d.expect(d.cfg.Now())
+		d.announce()
+	}
 }
 
 // Start begins to deliver. Further calls do nothing.
@@ -135,6 +150,9 @@ func (d *Dispatcher) Start() {
 			d.attempts.Go(d.awaitClock)
 		}
 		d.keeper.Go(d.keep)
+		d.mu.Lock()
+		d.running = true
+		d.mu.Unlock()
 		go d.loop()
 		d.Poke()
 	})
@@ -172,6 +190,7 @@ func (d *Dispatcher) Stop(ctx context.Context) {
 // loop takes what is due whenever it may be so.
 func (d *Dispatcher) loop() {
 	defer close(d.done)
+	defer d.leave()
 	alarm := newTimer()
 	defer alarm.Stop()
 	var clock clock
@@ -190,9 +209,11 @@ func (d *Dispatcher) loop() {
 		wait, more, err := d.round(trusted, trusted && mend)
 		switch {
 		case d.begin.Err() != nil:
+			d.expect(d.cfg.Now()) // nobody knows what it has left
 			return
 		case err != nil:
 			wait, more = min(firstPause<<failures, lastPause), true
+			d.plan(d.cfg.Now().Add(blind))
 			if failures++; failures == 1 {
 				d.cfg.Logger.Warn("events are not being delivered", "error", err)
 			}
@@ -203,11 +224,31 @@ func (d *Dispatcher) loop() {
 			}
 			failures = 0
 			mend = mend && !trusted
+			d.plan(time.Time{})
+			if more {
+				d.plan(d.cfg.Now().Add(wait))
+			}
 		}
 		if more {
 			alarm.Reset(wait)
 		}
+		d.announce()
 	}
+}
+
+// leave ends the loop: what is poked for from now on, and what was without anybody
+// having looked, is left to the next process.
+func (d *Dispatcher) leave() {
+	d.ended.Store(true)
+	select {
+	case <-d.poke:
+		d.expect(d.cfg.Now())
+	default:
+	}
+	d.mu.Lock()
+	d.running = false
+	d.mu.Unlock()
+	d.announce()
 }
 
 // Pauses of the loop: between attempts to reach a store that fails, and for what
@@ -312,6 +353,7 @@ func (d *Dispatcher) run(deliveries []cloud.Delivery) {
 	defer d.mu.Unlock()
 	if len(d.underWay) == 0 && len(deliveries) > 0 {
 		d.renewal.Reset(d.cfg.Lease / 2)
+		d.leased = d.cfg.Now().Add(d.cfg.Lease)
 	}
 	for _, delivery := range deliveries {
 		d.underWay[leaseOf(delivery)] = struct{}{}
@@ -343,6 +385,7 @@ func (d *Dispatcher) deliver(delivery cloud.Delivery) {
 	}
 	d.cfg.Observe(delivery.Kind, outcome.Fate, max(0, began.Sub(delivery.DueAt)))
 	d.settle(outcome)
+	d.announce()
 }
 
 // notRunPause is how long to wait with what could not even begin.
@@ -392,7 +435,9 @@ func (d *Dispatcher) settle(o Outcome) {
 		d.mu.Lock()
 		d.free(batch)
 		if due || d.hungry {
+			d.mu.Unlock()
 			d.Poke()
+			d.mu.Lock()
 		}
 	}
 	d.settling = false
@@ -430,6 +475,7 @@ func (d *Dispatcher) write(batch []Outcome) (due bool) {
 		}
 		break
 	}
+	d.expect(d.cfg.Now().Add(d.cfg.Lease))
 	if cloud.CodeOf(err) == cloud.CodeUnavailable || len(batch) == 1 {
 		d.cfg.Logger.Error("what became of events could not be stored; they will be delivered again", "events", len(batch), "error", err)
 		return true
@@ -455,9 +501,15 @@ func (d *Dispatcher) store(batch []Outcome) (due bool, err error) {
 		return false, err
 	}
 	due = emitted > 0
+	if due {
+		d.expect(d.cfg.Now())
+	}
 	died := false
 	for _, o := range batch {
-		due = due || o.Fate == Retry || o.Fate == Release
+		if o.Fate == Retry || o.Fate == Release {
+			due = true
+			d.expect(o.RetryAt)
+		}
 		died = died || o.Fate == Dead
 	}
 	if died {
@@ -499,10 +551,12 @@ func (d *Dispatcher) renew() {
 	if err := d.cfg.Store.Renew(ctx, leases, d.cfg.Now().Add(d.cfg.Lease)); err != nil && d.attempt.Err() == nil {
 		d.cfg.Logger.Warn("leases of events could not be prolonged", "events", len(leases), "error", err)
 	}
+	defer d.announce()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.underWay) > 0 {
 		d.renewal.Reset(d.cfg.Lease / 2)
+		d.leased = d.cfg.Now().Add(d.cfg.Lease)
 	}
 }
 

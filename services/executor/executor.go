@@ -27,7 +27,11 @@ type Config struct {
 	// CanReadLogs tells whether a principal may see what a script threw. Nil:
 	// nobody may.
 	CanReadLogs func(principal *cloud.Principal, appID string) bool
-	Logger      *slog.Logger // nil: slog.Default
+	// OnIdle is called each time the last execution has ended, with all that it gave
+	// to waitUntil, and has its record. Another may have begun meanwhile. Nil: nobody
+	// is told.
+	OnIdle func()
+	Logger *slog.Logger // nil: slog.Default
 
 	Capacity  int           // executions at once; 32
 	AppShare  int           // executions of one app at once; three quarters of Capacity
@@ -89,7 +93,7 @@ func New(cfg Config) (*Executor, error) {
 		return nil, err
 	}
 	x := &Executor{
-		cfg: cfg, launcher: l, tally: &tally{empty: make(chan struct{})},
+		cfg: cfg, launcher: l, tally: &tally{empty: make(chan struct{}), idle: cfg.OnIdle},
 		gate: &gate{
 			capacity: cfg.Capacity, share: min(cfg.AppShare, cfg.Capacity),
 			eventCapacity: min(cfg.Events, cfg.Capacity), eventShare: max(1, cfg.Events*3/4),
@@ -195,11 +199,8 @@ func (x *Executor) Stats() Stats {
 	}
 }
 
-// Idle tells whether nothing runs and nothing waits.
-func (x *Executor) Idle() bool {
-	running, waiting := x.gate.count()
-	return running == 0 && waiting == 0
-}
+// Idle tells whether nothing runs, nothing waits, and no record is being made.
+func (x *Executor) Idle() bool { return x.tally.count() == 0 }
 
 // tally counts the executions from their way into the gate to their record.
 type tally struct {
@@ -207,6 +208,7 @@ type tally struct {
 	n      int
 	closed bool
 	empty  chan struct{} // closed when none is left and none may come
+	idle   func()        // called when none is left; may be nil
 }
 
 // add counts one more, unless the tally is closed.
@@ -222,10 +224,21 @@ func (t *tally) add() bool {
 
 func (t *tally) done() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.n--; t.n == 0 && t.closed {
+	t.n--
+	none := t.n == 0
+	if none && t.closed {
 		close(t.empty)
 	}
+	t.mu.Unlock()
+	if none && t.idle != nil {
+		t.idle()
+	}
+}
+
+func (t *tally) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n
 }
 
 // close lets nobody in any more.

@@ -71,6 +71,8 @@ var access = map[string]rule{
 	"end-session":    {needs: []cloud.Capability{cloud.InstanceManageUsers}},
 	"list-audit":     {needs: []cloud.Capability{cloud.InstanceManageUsers}},
 
+	"energy": {needs: []cloud.Capability{cloud.InstanceManageDevice}},
+
 	"list-apps":  {anybody: true}, // filtered to those the caller may know of
 	"create-app": {needs: []cloud.Capability{cloud.InstanceCreateApp}},
 	"get-app":    {known: true},

@@ -61,6 +61,7 @@ func (m *Manager) newAPI() http.Handler {
 		Transformers:  []huma.Transformer{validationProblem},
 	})
 	m.registerInstance(api)
+	m.registerDevice(api)
 	m.registerClaim(api)
 	m.registerSessions(api)
 	m.registerMe(api)

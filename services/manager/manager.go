@@ -88,6 +88,9 @@ type Config struct {
 	// server stops. Nil: none.
 	Tail func(ctx context.Context, appID, scriptID string) <-chan cloud.Execution
 
+	// Device tells what the machine takes. Nil: nothing is known of it.
+	Device Device
+
 	// InstanceHosts tells whether a host in normal form is the instance's own.
 	// Nil: none is.
 	InstanceHosts func(host string) bool
@@ -117,6 +120,7 @@ type Manager struct {
 	events    Events
 	metrics   http.Handler
 	tail      func(ctx context.Context, appID, scriptID string) <-chan cloud.Execution
+	device    Device
 	instance  func(host string) bool
 	ceilings  cloud.Limits
 	quotas    Quotas
@@ -161,6 +165,7 @@ func New(c Config) (*Manager, error) {
 		events:       c.Events,
 		metrics:      c.Metrics,
 		tail:         c.Tail,
+		device:       c.Device,
 		instance:     c.InstanceHosts,
 		ceilings:     c.Ceilings.Or(cloud.LimitCeilings),
 		quotas:       c.Quotas.or(DefaultQuotas),
@@ -186,6 +191,9 @@ func New(c Config) (*Manager, error) {
 	}
 	if m.events == nil {
 		m.events = noEvents{}
+	}
+	if m.device == nil {
+		m.device = noDevice{}
 	}
 	if m.instance == nil {
 		m.instance = func(string) bool { return false }

@@ -92,6 +92,7 @@ func TestOpenAPI_paths(t *testing.T) {
 		"get /version":                    "version",
 		"get /api/v1/openapi.json":        "openapi",
 		"get /api/v1/metrics":             "metrics",
+		"get /api/v1/device/energy":       "energy",
 		"get /api/v1/executions/{id}":     "find-execution",
 		"post /api/v1/claim":              "claim",
 		"post /api/v1/sessions":           "log-in",
