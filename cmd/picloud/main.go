@@ -30,6 +30,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/logging"
 	_ "github.com/caddyserver/caddy/v2/modules/metrics"
 
+	_ "github.com/picloud/picloud/appliance/caddyappliance"
 	"github.com/picloud/picloud/services/caddycloud"
 	"github.com/picloud/picloud/services/javascript/build"
 )
@@ -94,7 +95,7 @@ Locked out:  picloud admin reset-password USER`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(devCommand(), migrateCommand(), adminCommand(), versionCommand())
+	root.AddCommand(devCommand(), migrateCommand(), adminCommand(), wakeCommand(), versionCommand())
 	for _, c := range caddyCommands {
 		root.AddCommand(&cobra.Command{Use: c.name, Short: c.short, Run: func(*cobra.Command, []string) { caddycmd.Main() }})
 	}
