@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -12,9 +13,10 @@ import (
 )
 
 // SystemdTimer is a transient timer unit of systemd, spoken to directly: it takes
-// root and no bus.
+// root and no bus. It can start one unit alone, the service of its own name: systemd
+// lets transient timers name no other.
 type SystemdTimer struct {
-	Name string // of the unit, such as "picloud-wake.timer"
+	Name string // of the unit, such as "picloud.timer"
 
 	dial func(ctx context.Context) (*dbus.Conn, error) // nil: to systemd
 }
@@ -32,13 +34,15 @@ type calendarEntry struct{ Base, Spec string }
 
 // Arm implements Timer.
 func (t SystemdTimer) Arm(ctx context.Context, unit string, at time.Time) error {
+	if strings.TrimSuffix(t.Name, ".timer") != strings.TrimSuffix(unit, ".service") {
+		return fmt.Errorf("the transient timer %s cannot start %s, but the service of its own name alone", t.Name, unit)
+	}
 	return t.with(ctx, func(c *dbus.Conn) error {
 		if err := stopUnit(ctx, c, t.Name); err != nil {
 			return fmt.Errorf("taking back %s: %w", t.Name, err)
 		}
 		properties := []dbus.Property{
 			dbus.PropDescription("Wake PiCloud for what is due"),
-			property("Unit", unit),
 			property("TimersCalendar", []calendarEntry{{"OnCalendar", "@" + strconv.FormatInt(at.Unix(), 10)}}),
 			property("AccuracyUSec", uint64(accuracy.Microseconds())),
 			property("RemainAfterElapse", false),
