@@ -124,7 +124,7 @@ func (s *Service) ChangePassword(ctx context.Context, p *cloud.Principal, curren
 	if err != nil {
 		return err
 	}
-	if c.PasswordHash != "" || !administers(p.Key) {
+	if c.User.Access != cloud.AccessNone || !administers(p.Key) {
 		if err := needSession(p); err != nil {
 			return err
 		}
@@ -149,7 +149,7 @@ func (s *Service) ChangePassword(ctx context.Context, p *cloud.Principal, curren
 		if err != nil {
 			return err
 		}
-		if now.PasswordHash != c.PasswordHash {
+		if now.PasswordHash != c.PasswordHash || now.User.Access != c.User.Access {
 			return errChanged
 		}
 		if err := tx.SetPassword(ctx, p.UserID, hash, time.Time{}); err != nil {

@@ -412,6 +412,17 @@ func TestService_ChangePassword(t *testing.T) {
 		w.must(err)
 		w.code(w.ChangePassword(t.Context(), owner, better, good, home), cloud.CodeForbidden, "")
 	})
+	t.Run("takes no key while an invitation waits", func(t *testing.T) {
+		w := newWorld(t)
+		_, olga := w.claim()
+		key, _ := w.key(olga, cloud.KeyDraft{Name: "k", Scopes: cloud.Scopes})
+		handover, err := w.ResetAccess(t.Context(), accounts.Operator, olga.UserID, true)
+		w.must(err)
+		w.secret(handover.Invitation)
+		w.code(w.ChangePassword(t.Context(), key, "", better, home), cloud.CodeForbidden, "")
+		_, err = w.AcceptInvitation(t.Context(), handover.Invitation, better, home)
+		w.must(err)
+	})
 	t.Run("is no good to who was deleted meanwhile", func(t *testing.T) {
 		w := newWorld(t)
 		_, olga := w.claim()

@@ -55,6 +55,9 @@ func (s *Service) CreateUser(ctx context.Context, by *cloud.Principal, draft clo
 		if err := checkOwner(maker, user); err != nil {
 			return err
 		}
+		if err := checkKeyHolder(by, user); err != nil {
+			return err
+		}
 		if err := tx.InsertUser(ctx, user); err != nil {
 			return err
 		}
@@ -155,6 +158,9 @@ func (s *Service) guarded(ctx context.Context, by *cloud.Principal, userID strin
 		if err := checkOwner(maker, users[i], after[i]); err != nil {
 			return err
 		}
+		if err := checkKeyHolder(by, users[i], after[i]); err != nil {
+			return err
+		}
 		if err := checkLast(users, after); err != nil {
 			return err
 		}
@@ -169,6 +175,18 @@ func checkOwner(maker cloud.User, users ...cloud.User) error {
 	}
 	if slices.ContainsFunc(users, func(u cloud.User) bool { return u.Role == cloud.Owner }) {
 		return cloud.Errorf(cloud.CodeForbidden, "only an owner changes owners, or makes somebody one")
+	}
+	return nil
+}
+
+// checkKeyHolder refuses what would let a stolen key outlive its revocation: to
+// take over its user or an owner, or to make one.
+func checkKeyHolder(by *cloud.Principal, users ...cloud.User) error {
+	if by.Key == nil {
+		return nil
+	}
+	if slices.ContainsFunc(users, func(u cloud.User) bool { return u.ID == by.UserID || u.Role == cloud.Owner }) {
+		return cloud.Errorf(cloud.CodeForbidden, "an API key changes neither its own user nor owners, and makes nobody one; log in to do this")
 	}
 	return nil
 }

@@ -169,6 +169,74 @@ func TestService_ChangeUser_deactivating(t *testing.T) {
 	}
 }
 
+// A key that leaked is revoked, and nothing of its user's account is lost.
+func TestService_guardsAgainstKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, olga := w.claim()
+	otto, _ := w.user("otto", cloud.Owner)
+	ada, adaP := w.user("ada", cloud.Admin)
+	mia, _ := w.user("mia", cloud.Member)
+	ownerKey, _ := w.key(olga, cloud.KeyDraft{Name: "owner's", Scopes: cloud.Scopes})
+	adminKey, _ := w.key(adaP, cloud.KeyDraft{Name: "admin's", Scopes: cloud.Scopes})
+	reset := func(invite bool) func(by *cloud.Principal, id string) error {
+		return func(by *cloud.Principal, id string) error {
+			_, err := w.ResetAccess(t.Context(), by, id, invite)
+			return err
+		}
+	}
+	change := func(c cloud.UserChange) func(by *cloud.Principal, id string) error {
+		return func(by *cloud.Principal, id string) error {
+			_, err := w.ChangeUser(t.Context(), by, id, c)
+			return err
+		}
+	}
+	remove := func(by *cloud.Principal, id string) error { return w.DeleteUser(t.Context(), by, id) }
+	create := func(role cloud.InstanceRole) func(by *cloud.Principal, id string) error {
+		return func(by *cloud.Principal, _ string) error {
+			_, _, err := w.CreateUser(t.Context(), by, cloud.UserDraft{Name: "new-" + string(role), Role: role})
+			return err
+		}
+	}
+	for _, test := range []struct {
+		name string
+		by   *cloud.Principal
+		user string
+		do   func(by *cloud.Principal, id string) error
+		want cloud.Code
+	}{
+		{"resets its own user", ownerKey, olga.UserID, reset(false), cloud.CodeForbidden},
+		{"invites its own user", ownerKey, olga.UserID, reset(true), cloud.CodeForbidden},
+		{"renames its own user", ownerKey, olga.UserID, change(named("x")), cloud.CodeForbidden},
+		{"deactivates its own user", ownerKey, olga.UserID, change(active(false)), cloud.CodeForbidden},
+		{"deletes its own user", ownerKey, olga.UserID, remove, cloud.CodeForbidden},
+		{"resets an owner", ownerKey, otto.ID, reset(false), cloud.CodeForbidden},
+		{"demotes an owner", ownerKey, otto.ID, change(set(cloud.Member)), cloud.CodeForbidden},
+		{"deletes an owner", ownerKey, otto.ID, remove, cloud.CodeForbidden},
+		{"makes a member an owner", ownerKey, mia.ID, change(set(cloud.Owner)), cloud.CodeForbidden},
+		{"creates an owner", ownerKey, "", create(cloud.Owner), cloud.CodeForbidden},
+		{"of an admin resets its own user", adminKey, ada.ID, reset(false), cloud.CodeForbidden},
+		{"of an admin deletes its own user", adminKey, ada.ID, remove, cloud.CodeForbidden},
+		{"resets a member", ownerKey, mia.ID, reset(false), ""},
+		{"makes a member an admin", ownerKey, mia.ID, change(set(cloud.Admin)), ""},
+		{"deletes a user", adminKey, mia.ID, remove, ""},
+		{"creates a user", adminKey, "", create(cloud.Member), ""},
+	} {
+		before, err := w.Users(t.Context())
+		w.must(err)
+		if err := test.do(test.by, test.user); cloud.CodeOf(err) != test.want {
+			t.Fatalf("a key that %s: %v, want %q", test.name, err, test.want)
+		}
+		after, err := w.Users(t.Context())
+		w.must(err)
+		if slices.Equal(before, after) == (test.want == "") {
+			t.Errorf("a key that %s: users before %+v and after %+v", test.name, before, after)
+		}
+	}
+	_, err := w.ResetAccess(t.Context(), olga, olga.UserID, false)
+	w.must(err) // with a session one may
+}
+
 // A database that was put together by hand may have admins and no owner.
 func TestService_ChangeUser_lastAdminWithoutOwners(t *testing.T) {
 	t.Parallel()

@@ -211,10 +211,11 @@ type Accounts interface {
 	// User finds a user by id or name. CodeNotFound.
 	User(ctx context.Context, ref string) (User, error)
 	// CreateUser makes a user. CodeConflict about "name"; CodeForbidden if by is no
-	// owner and the role is owner; CodeInvalid.
+	// owner, or came with a key, and the role is owner; CodeInvalid.
 	CreateUser(ctx context.Context, by *Principal, draft UserDraft) (User, Handover, error)
 	// ChangeUser renames, promotes, demotes, activates or deactivates. Only owners
-	// change owners, or make one: CodeForbidden. The last active owner stays one:
+	// change owners, or make one, and nobody does so with a key, which changes its
+	// own user neither: CodeForbidden. The last active owner stays one:
 	// CodeLastOwner. The last active user with the role admin stays while nobody
 	// else may administer. Deactivating ends sessions and, for as long as it lasts,
 	// keys.
