@@ -63,7 +63,10 @@ func (s *Service) Accept(ctx context.Context, plan *cloud.Plan, request cloud.St
 	if p := plan.Principal; p != nil {
 		d.UserID = p.UserID
 		if p.Key != nil {
-			d.Scopes = append([]cloud.Scope{}, p.Key.Scopes...)
+			d.Scopes = append([]cloud.Scope{}, p.Key.Scopes...) // nil would be all
+			if p.Key.AppID != "" && p.Key.AppID != plan.App.ID {
+				d.Scopes = []cloud.Scope{} // it may nothing here
+			}
 		}
 	}
 	if err := s.store.Enqueue(ctx, d); err != nil {

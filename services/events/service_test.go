@@ -97,6 +97,8 @@ func TestService_Accept(t *testing.T) {
 		{"with a session", &cloud.Principal{UserID: "ann", SessionID: "s"}, "ann", nil},
 		{"with a key", &cloud.Principal{UserID: "ann", Key: &cloud.Key{Scopes: []cloud.Scope{cloud.ScopeLogRead}}}, "ann", []cloud.Scope{cloud.ScopeLogRead}},
 		{"with a key that may nothing", &cloud.Principal{UserID: "ann", Key: &cloud.Key{}}, "ann", []cloud.Scope{}},
+		{"with a key for the app", &cloud.Principal{UserID: "ann", Key: &cloud.Key{AppID: "app", Scopes: []cloud.Scope{cloud.ScopeLogRead}}}, "ann", []cloud.Scope{cloud.ScopeLogRead}},
+		{"with a key for another app", &cloud.Principal{UserID: "ann", Key: &cloud.Key{AppID: "other", Scopes: []cloud.Scope{cloud.ScopeLogRead}}}, "ann", []cloud.Scope{}},
 	} {
 		plan.Principal = test.principal
 		pokes := d.pokes
