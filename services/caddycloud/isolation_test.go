@@ -85,8 +85,8 @@ var gates = map[string]gate{
 	"set-variable":    needs(cloud.AppWriteScript).with(`{"value":"changed"}`).onOrigin(),
 	"delete-variable": needs(cloud.AppWriteScript).onOrigin(),
 	"list-secrets":    needs(cloud.AppSecretsRead),
-	"set-secret":      needs(cloud.AppSecretsWrite).with(`{"value":"changed"}`),
-	"delete-secret":   needs(cloud.AppSecretsWrite),
+	"set-secret":      needs(cloud.AppSecretsWrite).with(`{"value":"changed"}`).onOrigin(),
+	"delete-secret":   needs(cloud.AppSecretsWrite).onOrigin(),
 
 	"list-domains":  needs(cloud.AppReadScript),
 	"add-domain":    needs(cloud.AppManageDomains).with(`{"host":"intruder.example.com"}`),

@@ -87,8 +87,8 @@ var access = map[string]rule{
 	"set-variable":    {needs: []cloud.Capability{cloud.AppWriteScript}, origin: true},
 	"delete-variable": {needs: []cloud.Capability{cloud.AppWriteScript}, origin: true},
 	"list-secrets":    {needs: []cloud.Capability{cloud.AppSecretsRead}},
-	"set-secret":      {needs: []cloud.Capability{cloud.AppSecretsWrite}},
-	"delete-secret":   {needs: []cloud.Capability{cloud.AppSecretsWrite}},
+	"set-secret":      {needs: []cloud.Capability{cloud.AppSecretsWrite}, origin: true},
+	"delete-secret":   {needs: []cloud.Capability{cloud.AppSecretsWrite}, origin: true},
 
 	"list-domains":  {needs: []cloud.Capability{cloud.AppReadScript}},
 	"add-domain":    {needs: []cloud.Capability{cloud.AppManageDomains}},

@@ -62,7 +62,13 @@ func TestAPI_whoChangesEnv(t *testing.T) {
 	s.as("viewer", "DELETE", "/api/v1/apps/shop/secrets/A", nil).fails(403, cloud.CodeForbidden, "", "…")
 	s.as("editor", "PUT", "/api/v1/apps/shop/variables/A", `{"value":"x"}`).empty()
 	s.as("editor", "PUT", "/api/v1/apps/shop/secrets/B", `{"value":"x"}`).empty()
-	s.as("editor", "PUT", "/api/v1/apps/default/variables/A", `{"value":"x"}`).fails(403, cloud.CodeForbidden, "", `what runs in the app "default" shares…`)
+	// Both are env, which decides what runs beside the dashboard.
+	s.must("PUT", "/apps/default/variables/A", `{"value":"x"}`)
+	s.must("PUT", "/apps/default/secrets/B", `{"value":"x"}`)
+	for _, at := range []string{"/variables/A", "/secrets/B"} {
+		s.as("editor", "PUT", "/api/v1/apps/default"+at, `{"value":"y"}`).fails(403, cloud.CodeForbidden, "", `what runs in the app "default" shares…`)
+		s.as("editor", "DELETE", "/api/v1/apps/default"+at, nil).fails(403, cloud.CodeForbidden, "", `what runs in the app "default" shares…`)
+	}
 }
 
 func TestAPI_withoutAKeeperOfEnv(t *testing.T) {
