@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -296,11 +298,57 @@ func TestDispatcher_credentials(t *testing.T) {
 	})
 }
 
+// Requests wait for a database that starts at the same time, but not for ever.
 func TestDispatcher_beforeTheFirstLoad(t *testing.T) {
 	t.Parallel()
-	d := &Dispatcher{Catalog: newCatalog(&fakeSource{}, nil)}
-	plan, w := dispatch(t, d, "GET", "http://localhost/", "")
-	if plan != nil || w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" {
-		t.Errorf("got %+v, %d %v", plan, w.Code, w.Header())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{apps: map[string]cloud.AppState{}, fails: errAway}
+		source.set(cloud.DefaultApp, "/a")
+		c := newCatalog(source, nil)
+		c.Start()
+		defer c.Stop()
+		d := &Dispatcher{Catalog: c}
+		ask := func(ctx context.Context) int {
+			w := httptest.NewRecorder()
+			if err := d.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/", nil).WithContext(ctx), nil); err != nil {
+				t.Error(err)
+			}
+			if away := w.Code == http.StatusServiceUnavailable; away != (w.Header().Get("Retry-After") == "1") {
+				t.Errorf("%d with %v", w.Code, w.Header())
+			}
+			return w.Code
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if got := ask(gone); got != http.StatusServiceUnavailable {
+			t.Errorf("who does not wait gets %d", got)
+		}
+		answered := make(chan int, 1)
+		go func() { answered <- ask(t.Context()) }()
+		begin := time.Now()
+		if got := <-answered; got != http.StatusServiceUnavailable || time.Since(begin) != startPatience {
+			t.Errorf("%d after %v", got, time.Since(begin))
+		}
+		begin = time.Now()
+		if got := ask(t.Context()); got != http.StatusServiceUnavailable || time.Since(begin) != 0 {
+			t.Errorf("later: %d after %v", got, time.Since(begin))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		source := &fakeSource{apps: map[string]cloud.AppState{}, fails: errAway}
+		source.set(cloud.DefaultApp, "/a")
+		c := newCatalog(source, nil)
+		c.Start()
+		defer c.Stop()
+		answered := make(chan int, 1)
+		go func() {
+			_, w := dispatch(t, &Dispatcher{Catalog: c}, "GET", "http://localhost/none", "")
+			answered <- w.Code
+		}()
+		time.Sleep(startPatience / 2)
+		source.fail(nil)
+		if got := <-answered; got != http.StatusNotFound {
+			t.Errorf("who waited got %d", got)
+		}
+	})
 }
