@@ -257,16 +257,22 @@ func ParseHostPattern(host string) (HostPattern, error) {
 
 // NormalHost is the host of a Host header in the form that patterns match:
 // lower case, without port, trailing dot and the brackets of an IPv6 address.
+// What is no host with a port keeps its colon or brackets, so that it is nobody's.
 func NormalHost(host string) string {
-	if strings.HasPrefix(host, "[") {
-		if end := strings.IndexByte(host, ']'); end > 0 {
-			return strings.ToLower(host[1:end])
+	name, port, _ := strings.Cut(host, ":")
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		var closed bool
+		if name, port, closed = strings.Cut(inner, "]"); closed && port != "" {
+			port, closed = strings.CutPrefix(port, ":")
+		}
+		if !closed {
+			return strings.ToLower(host)
 		}
 	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ':') == i {
-		host = host[:i]
+	if strings.Trim(port, "0123456789") != "" {
+		return strings.ToLower(host)
 	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
+	return strings.ToLower(strings.TrimSuffix(name, "."))
 }
 
 // CheckMethod refuses, with a CodeInvalid error about field "method", anything

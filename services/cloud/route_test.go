@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -128,13 +129,44 @@ func TestParseHostPattern(t *testing.T) {
 	}
 }
 
+func TestNormalHost(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{
+		"":                        "",
+		"Pi.Local":                "pi.local",
+		"pi.local.:8080":          "pi.local",
+		"localhost:":              "localhost",
+		"[::1]":                   "::1",
+		"[FE80::1]:8080":          "fe80::1",
+		"::1":                     "::1",
+		"localhost:8033.evil.com": "localhost:8033.evil.com",
+		"localhost:80:80":         "localhost:80:80",
+		"[::1].evil.com":          "[::1].evil.com",
+		"[::1]:80.Evil.com":       "[::1]:80.evil.com",
+		"[::1":                    "[::1",
+	} {
+		if got := NormalHost(host); got != want {
+			t.Errorf("%q: got %q, want %q", host, got, want)
+		}
+	}
+}
+
+// Nothing but a port, brackets and a dot may be taken from a host.
 func FuzzNormalHost(f *testing.F) {
-	for _, h := range []string{"localhost:80", "[::1]:8", "X.org.", "a:b:c", "["} {
+	for _, h := range []string{"localhost:80", "[::1]:8", "X.org.", "a:b:c", "[", "localhost:8033.evil.com", "[::1].evil.com"} {
 		f.Add(h)
 	}
+	around := regexp.MustCompile(`^(\]|\.)?(:[0-9]*)?$`)
 	f.Fuzz(func(t *testing.T, host string) {
-		if n := NormalHost(host); strings.ToLower(n) != n {
+		n := NormalHost(host)
+		if strings.ToLower(n) != n {
 			t.Errorf("%q is not lower case", n)
+		}
+		lower := strings.ToLower(host)
+		rest, plain := strings.CutPrefix(lower, n)
+		inner, bracketed := strings.CutPrefix(lower, "["+n)
+		if !(plain && around.MatchString(rest)) && !(bracketed && around.MatchString(strings.TrimPrefix(inner, "."))) {
+			t.Errorf("%q became %q", host, n)
 		}
 	})
 }
