@@ -36,13 +36,21 @@ func startUnclaimed(t *testing.T) *server {
 	return newServer(t, cloudtest.URL(t), false)
 }
 
-// user creates a user with a password and logs them in.
+// user creates a user with a password and logs them in. The owner's key makes no
+// owners, so the database does.
 func (s *server) user(name string, role cloud.InstanceRole, password string) person {
 	s.t.Helper()
+	asked := role
+	if role == cloud.Owner {
+		asked = cloud.Member
+	}
 	made := decode[struct {
 		User     struct{ ID string }
 		Password string
-	}](s, s.must(http.StatusCreated, http.MethodPost, "/api/v1/users", fmt.Sprintf(`{"name":%q,"role":%q}`, name, role)))
+	}](s, s.must(http.StatusCreated, http.MethodPost, "/api/v1/users", fmt.Sprintf(`{"name":%q,"role":%q}`, name, asked)))
+	if _, err := s.pool.Exec(s.t.Context(), "UPDATE users SET role = $2 WHERE id = $1", made.User.ID, role); err != nil {
+		s.t.Fatal(err)
+	}
 	in := decode[struct{ Token string }](s, s.must(http.StatusCreated, http.MethodPost, "/api/v1/sessions",
 		fmt.Sprintf(`{"name":%q,"password":%q,"new_password":%q}`, name, made.Password, password)))
 	return person{made.User.ID, name, password, in.Token}
