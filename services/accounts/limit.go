@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"math"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,17 +48,44 @@ type place struct {
 func (p place) pair() string { return p.account + "\n" + p.address }
 
 // network is what the addresses of one site have in common: all of an IPv4
-// address, 64 bits of an IPv6 address (RFC 6177).
-func network(c cloud.Client) string {
+// address, 64 bits of an IPv6 address (RFC 6177). In the machine's own networks,
+// of which own are the prefixes, that would be everybody; there it is all of the
+// address.
+func network(c cloud.Client, own func() []netip.Prefix) string {
 	a, err := netip.ParseAddr(c.Address)
 	if err != nil {
 		return c.Address[:min(64, len(c.Address))]
 	}
-	if a = a.Unmap().WithZone(""); a.Is6() {
-		prefix, _ := a.Prefix(64) // 64 bits are always there
-		return prefix.String()
+	a = a.Unmap().WithZone("")
+	if a.Is4() || a.IsLinkLocalUnicast() || a.IsPrivate() || a.IsLoopback() {
+		return a.String()
 	}
-	return a.String()
+	prefix, _ := a.Prefix(64) // 64 bits are always there
+	if slices.Contains(own(), prefix) {
+		return a.String()
+	}
+	return prefix.String()
+}
+
+// ownPrefixes are the IPv6 networks of this machine as they are now, since
+// providers change them; 64 bits each. If they cannot be read there are none.
+func (s *Service) ownPrefixes() []netip.Prefix {
+	addrs, err := s.addrs()
+	if err != nil {
+		s.log.Warn("this machine's addresses cannot be read", "error", err)
+	}
+	var own []netip.Prefix
+	for _, addr := range addrs {
+		ip, ok := addr.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(ip.IP); ok && a.Unmap().Is6() {
+			prefix, _ := a.Prefix(64)
+			own = append(own, prefix)
+		}
+	}
+	return own
 }
 
 // admission are the counters that an attempt was counted in.
@@ -194,9 +222,10 @@ func (s *Service) try(ctx context.Context, account string, client cloud.Client, 
 	if client.Address == "" {
 		return attempt()
 	}
-	p := place{address: network(client), account: strings.ToLower(account)}
+	own := sync.OnceValue(s.ownPrefixes)
+	p := place{address: network(client, own), account: strings.ToLower(account)}
 	admitted, wait := s.limiter.admit(p, s.now())
-	if wait > 0 && !s.limiter.isKnown(p) && s.livesAt(ctx, p) {
+	if wait > 0 && !s.limiter.isKnown(p) && s.livesAt(ctx, p, own) {
 		s.limiter.learn(p, s.now())
 		admitted, wait = s.limiter.admit(p, s.now())
 	}
@@ -223,7 +252,7 @@ func (s *Service) try(ctx context.Context, account string, client cloud.Client, 
 // livesAt tells whether the account has a session that began at the place: what
 // the limiter knew before the server slept. An account that does not exist takes
 // as long.
-func (s *Service) livesAt(ctx context.Context, p place) bool {
+func (s *Service) livesAt(ctx context.Context, p place, own func() []netip.Prefix) bool {
 	if cloud.CheckUserName(p.account) != nil {
 		return false
 	}
@@ -233,6 +262,6 @@ func (s *Service) livesAt(ctx context.Context, p place) bool {
 	}
 	sessions, err := s.store.Sessions(ctx, user.ID, s.now())
 	return err == nil && slices.ContainsFunc(sessions, func(k cloud.Session) bool {
-		return network(cloud.Client{Address: k.Address}) == p.address
+		return network(cloud.Client{Address: k.Address}, own) == p.address
 	})
 }

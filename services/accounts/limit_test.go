@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -97,17 +98,21 @@ func TestLimiter(t *testing.T) {
 
 func TestNetwork(t *testing.T) {
 	t.Parallel()
+	own := func() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("2001:db8:1:3::/64")} }
 	for address, want := range map[string]string{
 		"":                        "",
 		"192.0.2.1":               "192.0.2.1",
 		"::ffff:192.0.2.1":        "192.0.2.1",
 		"2001:db8:1:2:3:4:5:6":    "2001:db8:1:2::/64",
 		"2001:db8:1:2::":          "2001:db8:1:2::/64",
-		"fe80::1%eth0":            "fe80::/64",
+		"2001:db8:1:3:4:5:6:7":    "2001:db8:1:3:4:5:6:7", // of the own network
+		"fe80::1%eth0":            "fe80::1",
+		"fd00:1:2:3:4:5:6:7":      "fd00:1:2:3:4:5:6:7",
+		"::1":                     "::1",
 		"what a proxy made of it": "what a proxy made of it",
 		strings.Repeat("x", 100):  strings.Repeat("x", 64),
 	} {
-		if got := network(cloud.Client{Address: address}); got != want {
+		if got := network(cloud.Client{Address: address}, own); got != want {
 			t.Errorf("network of %q is %q, want %q", address, got, want)
 		}
 	}

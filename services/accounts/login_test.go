@@ -236,6 +236,30 @@ func TestService_LogIn_limits(t *testing.T) {
 		_, err = w.logIn("olga", good, home)
 		w.must(err)
 	})
+	t.Run("nor one in the same network", func(t *testing.T) {
+		for _, lan := range []string{"fe80::", "fd00:1:2:3::", "2001:db8:1:2::"} { // the last is the world's own
+			w := newWorld(t)
+			w.claim()
+			owner, attacker := cloud.Client{Address: lan + "10"}, cloud.Client{Address: lan + "66"}
+			_, err := w.logIn("olga", good, owner)
+			w.must(err)
+			guess(w, "olga", 30, attacker)
+			_, err = w.logIn("olga", good, owner)
+			w.must(err)
+			_, err = w.logIn("olga", good, attacker)
+			limited(w, err)
+		}
+	})
+	t.Run("but one site elsewhere is one attacker", func(t *testing.T) {
+		w := newWorld(t)
+		w.claim()
+		for i := range 10 {
+			_, err := w.logIn(fmt.Sprint("nobody", i), good, cloud.Client{Address: fmt.Sprintf("2001:db8:9:9::%x", i)})
+			w.code(err, cloud.CodeUnauthorized, "")
+		}
+		_, err := w.logIn("olga", good, cloud.Client{Address: "2001:db8:9:9:8::"})
+		limited(w, err)
+	})
 	t.Run("nor after the server slept", func(t *testing.T) {
 		w := newWorld(t)
 		w.claim()

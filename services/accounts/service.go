@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,9 @@ type Config struct {
 	Random  io.Reader        // must not fail; nil: crypto/rand.Reader
 	Hashing Hashing          // zero fields: DefaultHashing
 	Issuer  string           // what authenticator apps call the instance; "": PiCloud
+	// Interfaces are the addresses of this machine, which tell who is in its own
+	// networks. Nil: net.InterfaceAddrs.
+	Interfaces func() ([]net.Addr, error)
 }
 
 // Service implements cloud.Accounts on a Store. It has nothing to start or stop
@@ -34,6 +38,7 @@ type Service struct {
 	hasher  *hasher
 	limiter *limiter
 	issuer  string
+	addrs   func() ([]net.Addr, error)
 	claimed atomic.Bool // once true, an instance stays claimed: the last owner stays
 	noted   notes
 }
@@ -61,13 +66,16 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Issuer == "" {
 		cfg.Issuer = "PiCloud"
 	}
+	if cfg.Interfaces == nil {
+		cfg.Interfaces = net.InterfaceAddrs
+	}
 	hasher, err := newHasher(cfg.Hashing, cfg.Random)
 	if err != nil {
 		return nil, err
 	}
 	return &Service{
 		store: cfg.Store, sealer: cfg.Sealer, log: cfg.Logger, now: cfg.Now, random: cfg.Random,
-		hasher: hasher, limiter: newLimiter(), issuer: cfg.Issuer,
+		hasher: hasher, limiter: newLimiter(), issuer: cfg.Issuer, addrs: cfg.Interfaces,
 	}, nil
 }
 

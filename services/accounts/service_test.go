@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -52,12 +53,21 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// ownInterfaces are those of a machine in two networks.
+func ownInterfaces() ([]net.Addr, error) {
+	return []net.Addr{
+		&net.IPNet{IP: net.ParseIP("192.0.2.1"), Mask: net.CIDRMask(24, 32)},
+		&net.IPNet{IP: net.ParseIP("2001:db8:1:2::1"), Mask: net.CIDRMask(128, 128)}, // as DHCPv6 gives it
+	}, nil
+}
+
 // restart puts a new service on the same store.
 func (w *world) restart(hashing accounts.Hashing) {
 	w.Helper()
 	s, err := accounts.New(accounts.Config{
 		Store: w.store, Sealer: sealer{}, Hashing: hashing, Issuer: "pi.local",
-		Logger: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger:     slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Interfaces: ownInterfaces,
 		Now: func() time.Time {
 			w.mu.Lock()
 			defer w.mu.Unlock()
