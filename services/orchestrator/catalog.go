@@ -235,8 +235,8 @@ func (c *Catalog) Reload(ctx context.Context, appID string) error {
 	if err != nil {
 		return err
 	}
-	if c.kept {
-		c.outdate()
+	if c.snapshot.Path != "" {
+		c.outdate() // also one that the Catalog before this one has written since
 	}
 	if !exists {
 		delete(c.apps, appID)
