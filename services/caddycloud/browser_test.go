@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/picloud/picloud/services/orchestrator"
 )
 
 // TestBrowser shows in a real browser that a page which another app serves can
@@ -87,6 +89,17 @@ func TestBrowser(t *testing.T) {
 			const i = document.createElement("input"); i.name = '{"slug":"stolen","name":"'; i.value = '"}'; f.append(i);
 			document.body.append(f); f.submit();`); !strings.Contains(got, `"status":401`) && !strings.Contains(got, `"cross_site"`) {
 			t.Errorf("a form was answered: %s", got)
+		}
+
+		// Running a script is a deed, which a link does not do.
+		byID := dashboard + orchestrator.ExecutePrefix + s.script("page")
+		tab.open(stranger + "/page")
+		if got := tab.submit(`location = "` + byID + `"`); !strings.Contains(got, `"status":401`) {
+			t.Errorf("a link ran a script: %s", got)
+		}
+		tab.open(dashboard + "/page")
+		if got := tab.submit(`location = "` + byID + `"`); got != "none" {
+			t.Errorf("the dashboard's link: %s", got)
 		}
 
 		tab.open(dashboard + "/page")

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -143,16 +144,32 @@ func CheckOrigin(r *http.Request) error {
 	case "same-origin", "none":
 		return nil
 	case "":
-		origin := r.Header.Get("Origin")
-		if origin == "" {
-			return nil
-		}
-		u, err := url.Parse(origin)
-		if err == nil && strings.EqualFold(u.Host, r.Host) && (r.TLS == nil || u.Scheme == "https") {
+		if origin := r.Header.Get("Origin"); origin == "" || sameOrigin(r, origin) {
 			return nil
 		}
 	}
 	return Errorf(CodeCrossSite, "a page of another origin may not do this")
+}
+
+// ByOwnPage tells whether a browser says that a page of the same origin caused the
+// request, or the user themselves: for requests that do something whatever their
+// method, which a link of a stranger's must not. Without TLS browsers send no
+// Sec-Fetch-Site; there Origin or Referer must name the host.
+func ByOwnPage(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return true
+	case "":
+		from := cmp.Or(r.Header.Get("Origin"), r.Header.Get("Referer"))
+		return from != "" && sameOrigin(r, from)
+	}
+	return false
+}
+
+// sameOrigin tells whether a URL or an origin is of the host that r was sent to.
+func sameOrigin(r *http.Request, from string) bool {
+	u, err := url.Parse(from)
+	return err == nil && strings.EqualFold(u.Host, r.Host) && (r.TLS == nil || u.Scheme == "https")
 }
 
 // safe tells whether a method changes nothing (RFC 9110, section 9.2.1).

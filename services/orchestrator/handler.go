@@ -125,6 +125,10 @@ func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
 	if token == "" || d.Authenticate == nil {
 		return nil, cloud.Errorf(cloud.CodeUnauthorized, "running a script by its id needs an API key, as Authorization: Bearer pic_…, or a session: log in")
 	}
+	// Running is a deed, also by GET.
+	if token != cloud.BearerToken(r) && !cloud.ByOwnPage(r) {
+		return nil, cloud.Errorf(cloud.CodeUnauthorized, "the session cookie runs a script by its id for pages of this origin alone; programs use Authorization: Bearer")
+	}
 	principal, err := d.Authenticate(r.Context(), token)
 	if err != nil {
 		return nil, err
