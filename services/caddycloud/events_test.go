@@ -231,6 +231,39 @@ func TestEvents_AsyncRoute(t *testing.T) {
 	}
 }
 
+// TestEvents_AsyncRouteByBoundKey shows that a key for one app gives a script of
+// another no rights, whether it is run at once or later.
+func TestEvents_AsyncRouteByBoundKey(t *testing.T) {
+	s := start(t)
+	s.deploy("writer", `import { kv } from "picloud";
+export default { async fetch(request, env, ctx) {
+	try {
+		await kv.collection("seen").set(ctx.caller?.name ?? "x", 1);
+	} catch (e) {
+		throw new Error("refused: " + e.code);
+	}
+	return new Response("done");
+} };`)
+	s.must(http.StatusCreated, http.MethodPost, shop+"/routes", `{"script":"writer","path":"/job","mode":"async"}`)
+	var owner, here string
+	if err := s.pool.QueryRow(t.Context(), `SELECT users.id::text, apps.id::text FROM users, apps WHERE role = 'owner' AND slug = 'default'`).Scan(&owner, &here); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ bound, want string }{{here, "succeeded"}, {s.otherApp(), "retrying"}} {
+		key := s.userKey(owner, test.bound, "NULL", cloud.Scopes...)
+		id := decode[struct {
+			ExecutionID string `json:"execution_id"`
+		}](s, s.by(key, http.StatusAccepted, http.MethodPost, "/job", "")).ExecutionID
+		s.until("it has run", func() bool {
+			state := s.outcome(id).Status
+			return state != "queued" && state != "running"
+		})
+		if got := s.outcome(id); got.Status != test.want {
+			t.Errorf("by a key bound to %s: %+v, want %s", test.bound, got, test.want)
+		}
+	}
+}
+
 // TestEvents_DeadLetter follows an event from its failures to its end: tried as
 // often as its trigger says, given up, told to a handler, and replayed by it.
 func TestEvents_DeadLetter(t *testing.T) {
