@@ -1,9 +1,12 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/picloud/picloud/services/cloud"
 )
@@ -60,6 +63,15 @@ func (e *Emitter) isDue(notice string) (is, news bool) {
 // committed.
 func (e *Emitter) emitted(appID string, kind cloud.EventKind, depth, matched int) {
 	if matched > 0 && !e.tooDeep(appID, kind, depth) {
+		e.poke()
+	}
+}
+
+// unsure is called when a change that may emit has failed: unless the server itself
+// has said so, it may have been committed, and only the answer was lost.
+func (e *Emitter) unsure(err error) {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) || cloud.CodeOf(err) == cloud.CodeUnavailable {
 		e.poke()
 	}
 }

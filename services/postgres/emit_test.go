@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -321,6 +324,55 @@ func TestKV_EmitsWithTheChange(t *testing.T) {
 	e.set(cloud.Cause{}, "c", "k", `1`)
 	entries, deliveries := count()
 	equal(t, []int{entries, deliveries}, []int{1, 1})
+}
+
+// deafConn loses the next answer once it is told to, and the connection with it.
+type deafConn struct {
+	net.Conn
+	deaf *atomic.Bool
+}
+
+func (c deafConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == nil && c.deaf.CompareAndSwap(true, false) {
+		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close())
+	}
+	return n, err
+}
+
+// A change whose answer is lost may have been made: the dispatcher is poked, since
+// nobody else tells it.
+func TestKV_AnswerLost(t *testing.T) {
+	t.Parallel()
+	url := cloudtest.URL(t)
+	f := eventsFixture{t, cloudtest.Pool(t, url)}
+	app := f.App("app")
+	addTrigger(t, f.pool, cloud.Trigger{AppID: app, ScriptID: f.Script(app, "script"), UserID: f.User("ann"), Kind: cloud.EventKV, Enabled: true, Retry: cloud.DefaultRetry})
+	cfg, err := pgxpool.ParseConfig(url)
+	must(t, err)
+	cfg.MaxConns = 1
+	var deaf atomic.Bool
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return deafConn{conn, &deaf}, err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	must(t, err)
+	t.Cleanup(pool.Close)
+	var pokes atomic.Int64
+	store := postgres.NewKV(pool, postgres.NewEmitter(postgres.EmitterConfig{Poke: func() { pokes.Add(1) }}))
+	set := func(key string) error {
+		_, err := store.Set(t.Context(), cloud.Cause{}, app, "c", key, json.RawMessage(`1`), time.Time{}, nil, noon)
+		return err
+	}
+	must(t, set("warm")) // and prepares the statement
+	equal(t, pokes.Load(), int64(1))
+	deaf.Store(true)
+	wantCode(t, set("lost"), cloud.CodeUnavailable)
+	depth, err := postgres.NewEvents(f.pool, nil).Depth(t.Context())
+	must(t, err)
+	equal(t, depth.Waiting, map[string]int{app: 2})
+	equal(t, pokes.Load(), int64(2))
 }
 
 // statements counts what is sent to a database.

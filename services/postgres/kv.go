@@ -167,8 +167,12 @@ func changeEntry[T any](ctx context.Context, s *KV, cause cloud.Cause, change kv
 		execution = &cause.ExecutionID
 	}
 	changes, err := list(ctx, s, scanChanged[T], change.loud, append(args, cloud.NewID(), cause.Depth+1, execution, s.emitter.notice)...)
-	if err != nil || len(changes) == 0 {
+	if err != nil {
+		s.emitter.unsure(err)
 		return result, false, err
+	}
+	if len(changes) == 0 {
+		return result, false, nil
 	}
 	if changes[0].triggers {
 		s.loud.Store(appID, nil)
