@@ -14,8 +14,9 @@ func (m *Manager) Domains(ctx context.Context, appID string) ([]cloud.Domain, er
 }
 
 // AddDomain claims a host, or a wildcard of hosts, for an app. CodeInvalid
-// about "host", CodeConflict about "host" if any app has it, CodeLimit.
-func (m *Manager) AddDomain(ctx context.Context, appID, host string) (cloud.Domain, error) {
+// about "host"; CodeConflict about "host" if any app has it, or if hosts of it are
+// another app's and p may not manage the domains there; CodeLimit.
+func (m *Manager) AddDomain(ctx context.Context, appID, host string, p *cloud.Principal) (cloud.Domain, error) {
 	var d cloud.Domain
 	err := m.change(ctx, appID, func(ctx context.Context, tx AppTx) error {
 		app, err := tx.App(ctx)
@@ -35,6 +36,9 @@ func (m *Manager) AddDomain(ctx context.Context, appID, host string) (cloud.Doma
 		}
 		if len(claimed) >= m.quotas.Domains {
 			return cloud.Errorf(cloud.CodeLimit, "the app has %d domains, the most it may have", len(claimed))
+		}
+		if err := m.checkOthers(ctx, tx, host, p); err != nil {
+			return err
 		}
 		d, err = tx.AddDomain(ctx, host)
 		if cloud.CodeOf(err) == cloud.CodeConflict {
@@ -83,6 +87,41 @@ func (m *Manager) checkDomain(host string) (string, error) {
 		return "", cloud.Invalid("host", "%q is the instance's own host", host)
 	}
 	return hostText(p), nil
+}
+
+// checkOthers refuses with CodeConflict a claim that takes hosts out of another
+// app's, or that would have what another app claims later taken out of it, unless p
+// may manage the domains of both. It says no more of other apps than that.
+func (m *Manager) checkOthers(ctx context.Context, tx AppTx, host string, p *cloud.Principal) error {
+	claim, err := cloud.ParseHostPattern(host)
+	if err != nil {
+		return err
+	}
+	others, err := tx.DomainsOfOthers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range others {
+		other, err := cloud.ParseHostPattern(d.Host)
+		if err != nil || other == claim { // the store refuses an equal one
+			continue
+		}
+		taken := d.Host // what of it is the other app's
+		switch {
+		case other.Kind == cloud.HostWildcard && other.Matches(claim.Name):
+		case claim.Kind == cloud.HostWildcard && claim.Matches(other.Name):
+			taken = "a part of " + host
+		default:
+			continue
+		}
+		if m.authz.Authorize(p, cloud.AppManageDomains, d.AppID) == nil || m.authz.Authorize(p, cloud.InstanceAdmin, "") == nil {
+			continue
+		}
+		conflict := cloud.Errorf(cloud.CodeConflict, "another app claims %s; who manages the domains of both, or an admin of the instance, may claim %s", taken, host)
+		conflict.Field = "host"
+		return conflict
+	}
+	return nil
 }
 
 // checkHostsKept refuses with CodeConflict to leave routes behind whose host is

@@ -47,7 +47,7 @@ func (m *Manager) registerDomains(api huma.API) {
 		Summary: "Claim a host for an app", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, c *caller, in *addDomainInput) (*body[domainJSON], error) {
 		about(ctx, "domains", in.Body.Host)
-		d, err := m.AddDomain(ctx, c.app.ID, in.Body.Host)
+		d, err := m.AddDomain(ctx, c.app.ID, in.Body.Host, c.principal)
 		return &body[domainJSON]{newDomainJSON(d)}, err
 	})
 

@@ -114,6 +114,10 @@ type AppTx interface {
 	// Domains returns all claims by host.
 	Domains(ctx context.Context) ([]cloud.Domain, error)
 
+	// DomainsOfOthers returns the claims of all other apps by host, to which none is
+	// added until the transaction ends.
+	DomainsOfOthers(ctx context.Context) ([]cloud.Domain, error)
+
 	// AddDomain inserts a claim. CodeConflict about "host" if any app has it.
 	AddDomain(ctx context.Context, host string) (cloud.Domain, error)
 

@@ -337,3 +337,41 @@ func TestApps_Domains(t *testing.T) {
 	must(t, del(app.ID, "SHOP.example.com"))
 	wantCode(t, del(app.ID, first.Host), cloud.CodeNotFound)
 }
+
+// A claim waits for another app's, which it sees then.
+func TestApps_DomainsOfOthers(t *testing.T) {
+	t.Parallel()
+	pool := cloudtest.Database(t)
+	s := postgres.NewApps(pool, nil)
+	app, other := createApp(t, pool, "app"), createApp(t, pool, "other")
+	// sees tells whether these are the claims of others, in order.
+	sees := func(tx manager.AppTx, want ...string) error {
+		claims, err := tx.DomainsOfOthers(t.Context())
+		var hosts []string
+		for _, d := range claims {
+			hosts = append(hosts, d.Host)
+		}
+		if err == nil && !slices.Equal(hosts, want) {
+			err = fmt.Errorf("claims of others: %q, want %q", hosts, want)
+		}
+		return err
+	}
+	add := func(tx manager.AppTx, host string) error {
+		_, err := tx.AddDomain(t.Context(), host)
+		return err
+	}
+	must(t, change(t, s, app.ID, func(tx manager.AppTx) error { return add(tx, "first.example.com") }))
+	second := make(chan error, 1)
+	must(t, change(t, s, app.ID, func(tx manager.AppTx) error {
+		must(t, sees(tx))
+		go func() {
+			second <- s.ChangeApp(t.Context(), other.ID, func(_ context.Context, tx manager.AppTx) error {
+				return errors.Join(sees(tx, "*.example.com", "first.example.com"), add(tx, "second.example.com"))
+			})
+		}()
+		waitForLock(t, pool)
+		return add(tx, "*.example.com")
+	}))
+	must(t, <-second)
+	must(t, change(t, s, app.ID, func(tx manager.AppTx) error { return sees(tx, "second.example.com") }))
+}

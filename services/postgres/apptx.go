@@ -166,6 +166,16 @@ func (t *appTx) Domains(ctx context.Context) ([]cloud.Domain, error) {
 	return domains(ctx, t.tx, t.appID)
 }
 
+// DomainsOfOthers implements manager.AppTx. Its lock is taken after the app's own,
+// and nobody who has it waits for another app's.
+func (t *appTx) DomainsOfOthers(ctx context.Context) ([]cloud.Domain, error) {
+	if _, err := t.exec(ctx, `SELECT pg_advisory_xact_lock('domains'::regclass::bigint)`); err != nil {
+		return nil, err
+	}
+	return selectAll(ctx, t.tx, scanDomain, `
+		SELECT `+domainColumns+` FROM domains WHERE app_id <> $1 ORDER BY host COLLATE "C"`, t.appID)
+}
+
 func (t *appTx) AddDomain(ctx context.Context, host string) (cloud.Domain, error) {
 	d := cloud.Domain{ID: cloud.NewID(), AppID: t.appID, Host: strings.ToLower(host), CreatedAt: t.now}
 	_, err := t.exec(ctx, `INSERT INTO domains (app_id, id, host, created_at) VALUES ($1, $2, $3, $4)`, t.appID, d.ID, d.Host, d.CreatedAt)
