@@ -466,7 +466,7 @@ func (d *Dispatcher) write(batch []Outcome) (due bool) {
 	var err error
 	for i := range settleAttempts {
 		if due, err = d.store(batch); err == nil {
-			return due
+			return due || i > 0 // what was emitted when an answer was lost is not counted
 		}
 		select {
 		case <-time.After(200 * time.Millisecond << i):
@@ -548,15 +548,21 @@ func (d *Dispatcher) renew() {
 	}
 	ctx, cancel := context.WithTimeout(d.attempt, d.cfg.Lease/4)
 	defer cancel()
-	if err := d.cfg.Store.Renew(ctx, leases, d.cfg.Now().Add(d.cfg.Lease)); err != nil && d.attempt.Err() == nil {
+	until := d.cfg.Now().Add(d.cfg.Lease)
+	err := d.cfg.Store.Renew(ctx, leases, until)
+	if err != nil && d.attempt.Err() == nil {
 		d.cfg.Logger.Warn("leases of events could not be prolonged", "events", len(leases), "error", err)
 	}
 	defer d.announce()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.underWay) > 0 {
+	switch {
+	case len(d.underWay) == 0:
+	case err != nil:
+		d.renewal.Reset(d.cfg.Lease / 8)
+	default:
 		d.renewal.Reset(d.cfg.Lease / 2)
-		d.leased = d.cfg.Now().Add(d.cfg.Lease)
+		d.leased = until
 	}
 }
 

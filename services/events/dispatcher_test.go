@@ -828,6 +828,68 @@ func TestDispatcher_SettlingFailsForAWhile(t *testing.T) {
 	})
 }
 
+// loses is a store that settles, and loses the first answers.
+type loses struct {
+	*events.Memory
+	answers atomic.Int32 // how many
+}
+
+func (l *loses) Settle(ctx context.Context, now time.Time, outcomes []events.Outcome) (int, error) {
+	emitted, err := l.Memory.Settle(ctx, now, outcomes)
+	if l.answers.Add(-1) >= 0 {
+		return 0, errors.New("the answer was lost")
+	}
+	return emitted, err
+}
+
+// What was emitted on settling is delivered although nobody was told of it.
+func TestDispatcher_TheAnswerOfSettlingIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, nil)
+		store := &loses{Memory: w.store}
+		store.answers.Store(1)
+		w = w.join(byApp(map[string]run{"app": fails}), func(c *events.Config) { c.Store = store })
+		handler, err := events.Check(cloud.Trigger{ID: "handler", AppID: "app", ScriptID: "handler", Kind: cloud.EventDeadLetter, Enabled: true, UserID: "user"}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store.SetTrigger(handler)
+		w.d.Start()
+		defer w.stop()
+		w.put("app", func(d *cloud.Delivery) { d.Retry.Attempts = 1 })
+		time.Sleep(time.Second)
+		if made := w.wantMade(2); made[1].Kind != cloud.EventDeadLetter {
+			t.Errorf("attempt %+v, want that of the handler", made[1])
+		}
+	})
+}
+
+// A renewal that fails is tried again long before the leases pass.
+func TestDispatcher_RenewingFailsForAWhile(t *testing.T) {
+	t.Parallel()
+	inBubble(t, sleeps(5*time.Minute), nil, func(w *world) {
+		other := w.join(nil, nil)
+		other.d.Start()
+		defer other.stop()
+		w.spy.failing(func(method string) error {
+			if method == "Renew" {
+				return errors.New("away")
+			}
+			return nil
+		})
+		w.put("app", nil)
+		time.Sleep(40 * time.Second)
+		w.spy.failing(nil)
+		time.Sleep(10 * time.Second)
+		other.d.Poke()
+		time.Sleep(10 * time.Minute)
+		w.wantMade(1)
+		other.wantMade(0)
+		w.wantEmpty()
+	})
+}
+
 // What came of an attempt is lost: it is made again when its lease has passed.
 func TestDispatcher_SettlingFailsForLong(t *testing.T) {
 	t.Parallel()

@@ -69,10 +69,9 @@ func (s *Service) Accept(ctx context.Context, plan *cloud.Plan, request cloud.St
 			}
 		}
 	}
-	if err := s.store.Enqueue(ctx, d); err != nil {
+	if err := s.stored(s.store.Enqueue(ctx, d)); err != nil {
 		return "", time.Time{}, err
 	}
-	s.poke()
 	return d.EventID, now, nil
 }
 
@@ -99,11 +98,20 @@ func (s *Service) Fire(ctx context.Context, t cloud.Trigger, payload json.RawMes
 		Kind: t.Kind, Op: "test", Payload: payload, UserID: t.UserID, Scopes: t.Scopes,
 		Retry: t.Retry, At: now, DueAt: now,
 	}
-	if err := s.store.Enqueue(ctx, d); err != nil {
+	if err := s.stored(s.store.Enqueue(ctx, d)); err != nil {
 		return "", err
 	}
-	s.poke()
 	return d.EventID, nil
+}
+
+// stored pokes after the store was asked to make something due, and returns what it
+// said. It pokes after an error as well, unless that is a refusal: only the answer
+// of a commit may have been lost.
+func (s *Service) stored(err error) error {
+	if code := cloud.CodeOf(err); code != cloud.CodeNotFound && code != cloud.CodeConflict {
+		s.poke()
+	}
+	return err
 }
 
 // CronPayload is what an event of a schedule carries.
@@ -148,11 +156,7 @@ func (s *Service) Replay(ctx context.Context, call cloud.Call, id string) error 
 	if err != nil {
 		return err
 	}
-	if err := s.store.Resolve(ctx, call.AppID, id, cloud.Replayed, "", by, s.now()); err != nil {
-		return err
-	}
-	s.poke()
-	return nil
+	return s.stored(s.store.Resolve(ctx, call.AppID, id, cloud.Replayed, "", by, s.now()))
 }
 
 // ReplayAll replays those of the call's app that the filter selects and that
@@ -164,7 +168,7 @@ func (s *Service) ReplayAll(ctx context.Context, call cloud.Call, f cloud.DeadLe
 	}
 	f.AppID = call.AppID
 	n, err := s.store.ReplayAll(ctx, f, by, s.now())
-	if n > 0 {
+	if n > 0 || err != nil {
 		s.poke()
 	}
 	return n, err

@@ -1,6 +1,8 @@
 package events_test
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 	"reflect"
@@ -122,6 +124,55 @@ func TestService_Accept(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", test.name, got, want)
+		}
+	}
+}
+
+// lossy is a store that does what it is asked, and whose answers are lost.
+type lossy struct{ *events.Memory }
+
+var errLost = cloud.Errorf(cloud.CodeUnavailable, "the answer was lost")
+
+func (l lossy) Enqueue(ctx context.Context, d cloud.Delivery) error {
+	return cmp.Or(l.Memory.Enqueue(ctx, d), error(errLost))
+}
+
+func (l lossy) Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, now time.Time) error {
+	return cmp.Or(l.Memory.Resolve(ctx, appID, id, r, note, by, now), error(errLost))
+}
+
+func (l lossy) ReplayAll(ctx context.Context, f cloud.DeadLetterFilter, by string, now time.Time) (int, error) {
+	_, err := l.Memory.ReplayAll(ctx, f, by, now)
+	return 0, cmp.Or(err, error(errLost))
+}
+
+// What is due although nobody was told so does not wait for the next poke.
+func TestService_AnswerLost(t *testing.T) {
+	t.Parallel()
+	call := cloud.Call{AppID: "app", Principal: owner}
+	for name, do := range map[string]func(s *events.Service, id string) error{
+		"accept": func(s *events.Service, _ string) error {
+			_, _, err := s.Accept(t.Context(), &cloud.Plan{App: cloud.App{ID: "app"}}, cloud.StoredRequest{})
+			return err
+		},
+		"fire": func(s *events.Service, _ string) error {
+			_, err := s.Fire(t.Context(), cloud.Trigger{AppID: "app", Kind: cloud.EventKV}, nil)
+			return err
+		},
+		"replay": func(s *events.Service, id string) error { return s.Replay(t.Context(), call, id) },
+		"replay all": func(s *events.Service, _ string) error {
+			_, err := s.ReplayAll(t.Context(), call, cloud.DeadLetterFilter{})
+			return err
+		},
+	} {
+		d := newDesk(t)
+		id := d.die("app")
+		service := events.NewService(events.ServiceConfig{
+			Store: lossy{d.store}, Authorizer: authz.Policy{}, Poke: func() { d.pokes++ }, Now: func() time.Time { return noon },
+		})
+		wantCode(t, do(service, id), cloud.CodeUnavailable)
+		if d.pokes != 1 || len(d.claim()) != 1 {
+			t.Errorf("%s: %d pokes", name, d.pokes)
 		}
 	}
 }
