@@ -42,7 +42,11 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_user_id_idx ON sessions (user_id);
 
-ALTER TABLE api_keys ADD COLUMN last_used_at timestamptz;
+ALTER TABLE api_keys
+    ADD COLUMN last_used_at timestamptz,
+    -- The key that it was made by, with which it goes.
+    ADD COLUMN parent_id    uuid CONSTRAINT api_keys_parent_id_fkey REFERENCES api_keys ON DELETE CASCADE;
+CREATE INDEX api_keys_parent_id_idx ON api_keys (parent_id) WHERE parent_id IS NOT NULL;
 
 CREATE TABLE app_members (
     app_id     uuid        NOT NULL CONSTRAINT app_members_app_id_fkey REFERENCES apps ON DELETE CASCADE,

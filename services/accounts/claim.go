@@ -85,7 +85,7 @@ func (s *Service) CreateOwnerKey(ctx context.Context, name string) (string, erro
 		}
 		return tx.InsertKey(ctx, cloud.APIKey{
 			ID: cloud.NewID(), UserID: owner.ID, Name: name, Scopes: cloud.Scopes, CreatedAt: s.now(),
-		}, HashToken(token))
+		}, "", HashToken(token))
 	})
 	if err != nil {
 		return "", err

@@ -35,6 +35,10 @@ func (s *Service) CreateKey(ctx context.Context, p *cloud.Principal, draft cloud
 	if !draft.ExpiresAt.IsZero() {
 		key.ExpiresAt = draft.ExpiresAt.UTC().Truncate(time.Microsecond)
 	}
+	var parent string
+	if p.Key != nil {
+		parent = p.Key.ID
+	}
 	token := mint(s.random, cloud.KeyPrefix)
 	err := s.store.Change(ctx, func(ctx context.Context, tx Tx) error {
 		if _, err := self(ctx, tx, p); err != nil {
@@ -47,10 +51,7 @@ func (s *Service) CreateKey(ctx context.Context, p *cloud.Principal, draft cloud
 		if len(keys) >= cloud.MaxKeysPerUser {
 			return cloud.Errorf(cloud.CodeLimit, "the user has %d API keys, which is the most there can be; revoke one that is not needed", len(keys))
 		}
-		if p.Key != nil && !slices.ContainsFunc(keys, func(k cloud.APIKey) bool { return k.ID == p.Key.ID }) {
-			return cloud.Errorf(cloud.CodeUnauthorized, "the API key was revoked")
-		}
-		return tx.InsertKey(ctx, key, HashToken(token))
+		return tx.InsertKey(ctx, key, parent, HashToken(token))
 	})
 	if err != nil {
 		if cloud.CodeOf(err) == cloud.CodeNotFound && key.AppID != "" {

@@ -148,3 +148,20 @@ func TestService_RevokeKey(t *testing.T) {
 	w.code(err, cloud.CodeUnauthorized, "")
 	w.code(w.RevokeKey(t.Context(), olga.UserID, key.Key.ID), cloud.CodeNotFound, "")
 }
+
+// Whoever had a leaked key has no other that was made by it.
+func TestService_RevokeKey_madeByIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, olga := w.claim()
+	leaked, _ := w.key(olga, cloud.KeyDraft{Name: "leaked", Scopes: cloud.Scopes})
+	child, childToken := w.key(leaked, cloud.KeyDraft{Name: "child", Scopes: cloud.Scopes})
+	_, grandchildToken := w.key(child, cloud.KeyDraft{Name: "grandchild", Scopes: cloud.Scopes})
+	_, ownToken := w.key(olga, cloud.KeyDraft{Name: "own", Scopes: cloud.Scopes})
+	w.must(w.RevokeKey(t.Context(), olga.UserID, leaked.Key.ID))
+	for _, token := range []string{childToken, grandchildToken} {
+		_, err := w.Authenticate(t.Context(), token)
+		w.code(err, cloud.CodeUnauthorized, "")
+	}
+	w.principal(ownToken)
+}

@@ -65,7 +65,8 @@ type session struct {
 
 type key struct {
 	cloud.APIKey
-	hash [32]byte
+	parent string // the id of the key it was made by, or ""
+	hash   [32]byte
 }
 
 type membership struct{ app, user string }
@@ -438,13 +439,16 @@ func (s *state) EndSessions(_ context.Context, userID, except string) (int, erro
 }
 
 // InsertKey implements Tx.
-func (s *state) InsertKey(_ context.Context, k cloud.APIKey, hash [32]byte) error {
+func (s *state) InsertKey(_ context.Context, k cloud.APIKey, parent string, hash [32]byte) error {
+	if _, ok := s.keys[parent]; parent != "" && !ok {
+		return cloud.Errorf(cloud.CodeUnauthorized, "the API key was revoked")
+	}
 	if k.AppID != "" && !s.appExists(k.AppID) {
 		return &cloud.Error{Code: cloud.CodeNotFound, Field: "app", Message: "the app does not exist"}
 	}
 	k.CreatedAt, k.ExpiresAt, k.LastUsedAt = stamp(k.CreatedAt), stamp(k.ExpiresAt), time.Time{}
 	k.Scopes = slices.Clone(k.Scopes)
-	s.keys[k.ID] = key{k, hash}
+	s.keys[k.ID] = key{k, parent, hash}
 	return nil
 }
 
@@ -453,8 +457,18 @@ func (s *state) DeleteKey(_ context.Context, userID, id string) error {
 	if k, ok := s.keys[id]; !ok || k.UserID != userID {
 		return cloud.Errorf(cloud.CodeNotFound, "no such key")
 	}
-	delete(s.keys, id)
+	s.deleteKeys(id)
 	return nil
+}
+
+// deleteKeys removes a key and all that were made by it.
+func (s *state) deleteKeys(id string) {
+	delete(s.keys, id)
+	for child, k := range s.keys {
+		if k.parent == id {
+			s.deleteKeys(child)
+		}
+	}
 }
 
 // SetMember implements Tx.

@@ -90,8 +90,12 @@ type Tx interface {
 	EndSession(ctx context.Context, userID, id string) error             // CodeNotFound
 	EndSessions(ctx context.Context, userID, except string) (int, error) // all but one, or all for ""
 
-	InsertKey(ctx context.Context, key cloud.APIKey, hash [32]byte) error // CodeNotFound about "app" if the app does not exist
-	DeleteKey(ctx context.Context, userID, id string) error               // CodeNotFound
+	// InsertKey stores a key that was made by the one with the id parent, or by none
+	// for "". CodeNotFound about "app" if the app does not exist; CodeUnauthorized if
+	// the parent does not.
+	InsertKey(ctx context.Context, key cloud.APIKey, parent string, hash [32]byte) error
+	// DeleteKey removes a key and all that were made by it. CodeNotFound.
+	DeleteKey(ctx context.Context, userID, id string) error
 
 	// SetMember adds a member or changes the role of one, who keeps CreatedAt. CodeNotFound.
 	SetMember(ctx context.Context, appID, userID string, role cloud.AppRole) (cloud.AppMember, error)

@@ -203,7 +203,8 @@ type Accounts interface {
 	// about "name", "scopes", "app" or "expires_at"; a key bound to an app with
 	// instance:admin is such. CodeLimit.
 	CreateKey(ctx context.Context, p *Principal, draft KeyDraft) (key APIKey, token string, err error)
-	// RevokeKey ends a key of the user at once. CodeNotFound.
+	// RevokeKey ends a key of the user at once, and all that were made by it.
+	// CodeNotFound.
 	RevokeKey(ctx context.Context, userID, keyID string) error
 
 	// Users returns all users by name.

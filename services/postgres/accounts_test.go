@@ -98,7 +98,7 @@ func TestAccounts_Notes(t *testing.T) {
 	session := cloud.Session{ID: cloud.NewID(), UserID: ann.ID, CreatedAt: noon, SeenAt: noon.Add(time.Hour), ExpiresAt: noon.Add(25 * time.Hour)}
 	key := cloud.APIKey{ID: cloud.NewID(), UserID: ann.ID, Name: "k", CreatedAt: noon}
 	must(t, s.Change(t.Context(), func(ctx context.Context, tx accounts.Tx) error {
-		return errors.Join(tx.InsertSession(ctx, session, hash("s")), tx.InsertKey(ctx, key, hash("k")))
+		return errors.Join(tx.InsertSession(ctx, session, hash("s")), tx.InsertKey(ctx, key, "", hash("k")))
 	}))
 	for _, at := range []time.Time{noon.Add(time.Minute), noon} { // the later note comes first
 		must(t, s.NoteKeyUse(t.Context(), key.ID, at))
@@ -174,7 +174,7 @@ func TestAccounts_DeletedApp(t *testing.T) {
 		for _, a := range []cloud.App{app, other} {
 			_, err := tx.SetMember(ctx, a.ID, ann.ID, cloud.Editor)
 			must(t, err)
-			must(t, tx.InsertKey(ctx, cloud.APIKey{ID: cloud.NewID(), UserID: ann.ID, Name: a.Slug, AppID: a.ID, CreatedAt: noon}, hash(a.Slug)))
+			must(t, tx.InsertKey(ctx, cloud.APIKey{ID: cloud.NewID(), UserID: ann.ID, Name: a.Slug, AppID: a.ID, CreatedAt: noon}, "", hash(a.Slug)))
 		}
 		return nil
 	}))

@@ -157,7 +157,7 @@ func (t *accountsTx) EndSessions(ctx context.Context, userID, except string) (in
 }
 
 // InsertKey implements accounts.Tx.
-func (t *accountsTx) InsertKey(ctx context.Context, k cloud.APIKey, hash [32]byte) error {
+func (t *accountsTx) InsertKey(ctx context.Context, k cloud.APIKey, parent string, hash [32]byte) error {
 	if k.AppID != "" && !cloud.IsID(k.AppID) {
 		return errNoKeyApp
 	}
@@ -166,9 +166,9 @@ func (t *accountsTx) InsertKey(ctx context.Context, k cloud.APIKey, hash [32]byt
 		scopes = []cloud.Scope{}
 	}
 	_, err := t.tx.Exec(ctx, `
-		INSERT INTO api_keys (id, user_id, app_id, name, hash, scopes, expires_at, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		k.ID, k.UserID, idOrNull(k.AppID), k.Name, hash[:], scopes, timeOrNull(k.ExpiresAt), stamp(k.CreatedAt))
+		INSERT INTO api_keys (id, user_id, app_id, parent_id, name, hash, scopes, expires_at, created_at)
+		VALUES ($1, $2, $3, nullif($4, '')::uuid, $5, $6, $7, $8, $9)`,
+		k.ID, k.UserID, idOrNull(k.AppID), parent, k.Name, hash[:], scopes, timeOrNull(k.ExpiresAt), stamp(k.CreatedAt))
 	return translate(err)
 }
 

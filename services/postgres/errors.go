@@ -80,6 +80,8 @@ func translateState(e *pgconn.PgError) *cloud.Error {
 		switch {
 		case e.ConstraintName == "api_keys_app_id_fkey":
 			return errNoKeyApp
+		case e.ConstraintName == "api_keys_parent_id_fkey":
+			return cloud.Errorf(cloud.CodeUnauthorized, "the API key was revoked")
 		case strings.HasSuffix(e.ConstraintName, "_app_id_fkey"):
 			return errGone
 		case strings.HasSuffix(e.ConstraintName, "_script_id_fkey"):

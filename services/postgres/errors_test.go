@@ -34,6 +34,7 @@ func TestTranslate(t *testing.T) {
 		{state("23505", "api_keys_hash_key"), cloud.CodeInternal, ""},
 		{state("23503", "kv_entries_app_id_fkey"), cloud.CodeNotFound, ""},
 		{state("23503", "api_keys_app_id_fkey"), cloud.CodeNotFound, "app"},
+		{state("23503", "api_keys_parent_id_fkey"), cloud.CodeUnauthorized, ""},
 		{state("23503", "sessions_user_id_fkey"), cloud.CodeNotFound, ""},
 		{state("23503", "routes_script_id_fkey"), cloud.CodeNotFound, ""},
 		{state("22P05", ""), cloud.CodeInvalid, ""},

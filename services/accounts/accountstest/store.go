@@ -39,6 +39,7 @@ func TestStore(t *testing.T, newStore New) {
 		"a key has a principal until it expires":            (*suite).keyPrincipal,
 		"keys are listed, newest first":                     (*suite).keys,
 		"a key ends when it is deleted, by its user":        (*suite).deleteKey,
+		"a key takes along what was made by it":             (*suite).deleteParentKey,
 		"a key is for an app that exists":                   (*suite).keyOfNoApp,
 		"a principal is as its user is now":                 (*suite).principalFollows,
 		"principals are found by their users":               (*suite).principals,
@@ -117,11 +118,17 @@ func (s *suite) session(u cloud.User, token string, seen time.Time) cloud.Sessio
 
 func (s *suite) key(u cloud.User, token, app string, created, expires time.Time) cloud.APIKey {
 	s.Helper()
+	return s.keyBy("", u, token, app, created, expires)
+}
+
+// keyBy makes a key by the one with the id parent.
+func (s *suite) keyBy(parent string, u cloud.User, token, app string, created, expires time.Time) cloud.APIKey {
+	s.Helper()
 	k := cloud.APIKey{
 		ID: cloud.NewID(), UserID: u.ID, Name: "key of " + token, AppID: app, CreatedAt: created, ExpiresAt: expires,
 		Scopes: []cloud.Scope{cloud.ScopeScriptRead, cloud.ScopeLogRead},
 	}
-	s.done(func(ctx context.Context, tx accounts.Tx) error { return tx.InsertKey(ctx, k, hash(token)) })
+	s.done(func(ctx context.Context, tx accounts.Tx) error { return tx.InsertKey(ctx, k, parent, hash(token)) })
 	return k
 }
 
@@ -551,12 +558,42 @@ func (s *suite) deleteKey() {
 	s.code(drop(ann), cloud.CodeNotFound)
 }
 
+func (s *suite) deleteParentKey() {
+	ann, bob := s.add("ann", cloud.Member), s.add("bob", cloud.Member)
+	leaked := s.key(ann, "leaked", "", s.now, time.Time{})
+	child := s.keyBy(leaked.ID, ann, "child", "", s.now, time.Time{})
+	s.keyBy(child.ID, ann, "grandchild", s.app, s.now, time.Time{})
+	sibling := s.key(ann, "sibling", "", s.now, time.Time{})
+	foreign := s.key(bob, "foreign", "", s.now, time.Time{})
+	drop := func(id string) {
+		s.Helper()
+		s.done(func(ctx context.Context, tx accounts.Tx) error { return tx.DeleteKey(ctx, ann.ID, id) })
+	}
+	drop(leaked.ID)
+	s.equal(s.listKeys(ann), []cloud.APIKey{sibling})
+	s.equal(s.listKeys(bob), []cloud.APIKey{foreign})
+	for token, want := range map[string]cloud.Code{
+		"leaked": cloud.CodeUnauthorized, "child": cloud.CodeUnauthorized, "grandchild": cloud.CodeUnauthorized,
+		"sibling": "", "foreign": "",
+	} {
+		if _, _, err := s.store.PrincipalByKey(s.Context(), hash(token), s.now); cloud.CodeOf(err) != want {
+			s.Errorf("key %s: %v, want code %q", token, err, want)
+		}
+	}
+	youngest := s.keyBy(sibling.ID, ann, "youngest", "", s.now, time.Time{})
+	drop(youngest.ID)
+	s.equal(s.listKeys(ann), []cloud.APIKey{sibling})
+	s.code(s.change(func(ctx context.Context, tx accounts.Tx) error {
+		return tx.InsertKey(ctx, cloud.APIKey{ID: cloud.NewID(), UserID: ann.ID, Name: "orphan", CreatedAt: s.now}, leaked.ID, hash("orphan"))
+	}), cloud.CodeUnauthorized)
+}
+
 func (s *suite) keyOfNoApp() {
 	ann := s.add("ann", cloud.Member)
 	err := s.change(func(ctx context.Context, tx accounts.Tx) error {
 		return tx.InsertKey(ctx, cloud.APIKey{
 			ID: cloud.NewID(), UserID: ann.ID, Name: "k", Scopes: cloud.Scopes, AppID: cloud.NewID(), CreatedAt: s.now,
-		}, hash("k"))
+		}, "", hash("k"))
 	})
 	s.code(err, cloud.CodeNotFound)
 	if e, ok := errors.AsType[*cloud.Error](err); !ok || e.Field != "app" {
