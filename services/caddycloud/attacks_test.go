@@ -60,6 +60,9 @@ func TestUnclaimed(t *testing.T) {
 			}
 		}
 	}
+	if got, body, _ := s.asked(nobody, http.MethodGet, "/hello", ""); got != http.StatusForbidden || !strings.Contains(body, `"code":"unclaimed"`) {
+		t.Errorf("a script: %d %s, want unclaimed", got, body)
+	}
 
 	const claim = `{"name":"ada","password":"correct horse battery"}`
 	atHost := func(host string) func(*http.Request) { return func(r *http.Request) { r.Host = host } }

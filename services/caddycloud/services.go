@@ -102,7 +102,7 @@ func Open(c Config) (_ *Services, err error) {
 	emitter := postgres.NewEmitter(postgres.EmitterConfig{Poke: poke, Logger: c.Logger})
 	entries := kv.New(kv.Config{Store: postgres.NewKV(s.pool, emitter), Authorizer: policy})
 	outbox := postgres.NewEvents(s.pool, emitter)
-	inbox := events.NewService(events.ServiceConfig{Store: outbox, Authorizer: policy, Poke: poke})
+	inbox := events.NewService(events.ServiceConfig{Store: outbox, Authorizer: policy, Logger: c.Logger, Poke: poke})
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, emitter),
 		Hosts:    s.hosts,
@@ -141,7 +141,7 @@ func Open(c Config) (_ *Services, err error) {
 	s.Events = events.New(events.Config{
 		Store: outbox, Run: attempts.Run, Trusted: s.device.trusted, Observe: s.meter.observe, Alarm: s.device.alarm, Logger: c.Logger,
 	})
-	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy, Accept: inbox.Accept}
+	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy, Claimed: users.Claimed, Accept: inbox.Accept}
 	s.Manager, err = manager.New(manager.Config{
 		Store:         settledLog{postgres.NewApps(s.pool, nil), s.recorder},
 		Builder:       build.New(build.Config{Command: BuildCommand}),

@@ -17,6 +17,8 @@ const ExecutePrefix = "/api/v1/execute/"
 
 var errNotLoaded = cloud.Errorf(cloud.CodeUnavailable, "PiCloud is starting and waits for its database; try again")
 
+var errUnclaimed = cloud.Errorf(cloud.CodeUnclaimed, "this instance has no owner yet; claim it first, with pic login --claim or POST /api/v1/claim")
+
 // Dispatcher decides for each request which script runs, and hands it on with a
 // cloud.Plan in its context.
 type Dispatcher struct {
@@ -25,6 +27,10 @@ type Dispatcher struct {
 	// cloud.Accounts has such a method.
 	Authenticate func(ctx context.Context, token string) (*cloud.Principal, error)
 	Authorizer   cloud.Authorizer
+	// Claimed tells whether the instance has an owner: until then, nothing runs. Nil:
+	// it has. What cannot be told counts as claimed, and so does what a snapshot
+	// answers: it does so before the database can be asked, which must not hold it up.
+	Claimed func(ctx context.Context) (bool, error)
 	// Accept stores a request to an async route: when it returns without error, the
 	// request is durable and will be run. CodeTooLarge. Nil: none is taken.
 	Accept func(ctx context.Context, plan *cloud.Plan, request cloud.StoredRequest) (eventID string, at time.Time, err error)
@@ -43,6 +49,12 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request, next func
 	if a == nil {
 		cloud.ProblemOf(cloud.Errorf(cloud.CodeHostUnknown, "no app here answers to the host %q", host)).WriteTo(w)
 		return nil
+	}
+	if t.fresh && d.Claimed != nil {
+		if claimed, err := d.Claimed(r.Context()); err == nil && !claimed {
+			answer(w, errUnclaimed)
+			return nil
+		}
 	}
 	if slug := appSlug(host); slug != "" && a.state.App.Slug != slug && !t.hosts.instance.IsInstance(host) {
 		redirectToCurrent(w, r, slug, a.state.App.Slug)

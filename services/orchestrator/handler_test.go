@@ -308,6 +308,49 @@ func TestDispatcher_credentials(t *testing.T) {
 	})
 }
 
+// Until somebody owns the instance, no script runs.
+func TestDispatcher_unclaimed(t *testing.T) {
+	t.Parallel()
+	yes := func(context.Context) (bool, error) { return true, nil }
+	no := func(context.Context) (bool, error) { return false, nil }
+	away := func(context.Context) (bool, error) { return false, errAway }
+	for name, tt := range map[string]struct {
+		claimed func(context.Context) (bool, error)
+		stale   bool // the tables are a snapshot's
+		url     string
+		want    cloud.Code // "": it runs
+	}{
+		"an owner":               {yes, false, "http://localhost/users/7", ""},
+		"nobody":                 {no, false, "http://localhost/users/7", cloud.CodeUnclaimed},
+		"nobody, on an app":      {no, false, "http://shop.localhost/", cloud.CodeUnclaimed},
+		"nobody, by id":          {no, false, "http://localhost" + ExecutePrefix + scriptID + "default", cloud.CodeUnclaimed},
+		"nobody, a former slug":  {no, false, "http://store.localhost/", cloud.CodeUnclaimed},
+		"nobody, a host of none": {no, false, "http://evil.com/", cloud.CodeHostUnknown},
+		"the database is away":   {away, false, "http://localhost/users/7", ""},
+		"a snapshot":             {no, true, "http://localhost/users/7", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDispatcher(t)
+			d.Claimed = tt.claimed
+			if tt.stale {
+				d.Catalog.fresh = false
+				d.Catalog.swap()
+			}
+			plan, w := dispatch(t, d, "GET", tt.url, "pic_ada")
+			var problem struct{ Code cloud.Code }
+			if w.Body.Len() > 0 {
+				if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if problem.Code != tt.want || (plan != nil) != (tt.want == "") {
+				t.Errorf("got %+v, %d %s, want %q", plan, w.Code, w.Body, tt.want)
+			}
+		})
+	}
+}
+
 // Requests wait for a database that starts at the same time, but not for ever.
 func TestDispatcher_beforeTheFirstLoad(t *testing.T) {
 	t.Parallel()
