@@ -342,6 +342,25 @@ export default { async trigger(event) {
 	s.until("the second is delivered", func() bool { return s.entries("seen")["refused"] != nil })
 }
 
+// TestEvents_ReplayLoop shows that what always fails, and a handler that always
+// replays it, come to an end.
+func TestEvents_ReplayLoop(t *testing.T) {
+	s := start(t)
+	s.deploy("broken", `export default { trigger() { throw new Error("always"); } };`)
+	s.deploy("optimist", `import { deadLetters } from "picloud";
+export default { async trigger(event) { await deadLetters.replay(event.deadLetterId); } };`)
+	s.trigger(`{"script":"broken","kind":"kv","collection":"orders","retry":{"attempts":1}}`)
+	s.trigger(`{"script":"optimist","kind":"dead_letter","retry":{"attempts":1}}`)
+	s.put("orders", "x", `1`)
+	s.until("the last replay is refused", func() bool { return s.count("dead_letters WHERE resolution = 'handler_failed'") == 1 })
+	s.quiet()
+	// It is at depth 1, 3, 5 and 7, and its handler at depth 2, 4, 6 and 8.
+	if n := s.count("dead_letters"); n != 4 {
+		t.Errorf("%d dead letters, want 4", n)
+	}
+	s.until("it is in the log", func() bool { return strings.Contains(readFile(t, s.log), "a replay was refused") })
+}
+
 // TestEvents_Depth lets a script cause itself.
 func TestEvents_Depth(t *testing.T) {
 	s := start(t)

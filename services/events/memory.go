@@ -357,17 +357,17 @@ func resolvable(l cloud.DeadLetter) bool {
 }
 
 // resolve settles a dead letter.
-func (m *Memory) resolve(l *cloud.DeadLetter, r cloud.Resolution, note, by string, now time.Time) {
+func (m *Memory) resolve(l *cloud.DeadLetter, r cloud.Resolution, note, by string, depth int, now time.Time) {
 	l.Resolution, l.Note, l.ResolvedBy, l.ResolvedAt = r, note, by, stamp(now)
 	if r == cloud.Replayed {
 		d := l.Delivery
-		d.DueAt = now
+		d.Depth, d.DueAt = max(d.Depth, depth), now
 		m.add(d)
 	}
 }
 
 // Resolve implements Store.
-func (m *Memory) Resolve(_ context.Context, appID, id string, r cloud.Resolution, note, by string, now time.Time) error {
+func (m *Memory) Resolve(_ context.Context, appID, id string, r cloud.Resolution, note, by string, depth int, now time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	l := m.letter(appID, id)
@@ -377,18 +377,18 @@ func (m *Memory) Resolve(_ context.Context, appID, id string, r cloud.Resolution
 	if !resolvable(*l) {
 		return AlreadyResolved(id, l.Resolution)
 	}
-	m.resolve(l, r, note, by, now)
+	m.resolve(l, r, note, by, depth, now)
 	return nil
 }
 
 // ReplayAll implements Store.
-func (m *Memory) ReplayAll(_ context.Context, f cloud.DeadLetterFilter, by string, now time.Time) (int, error) {
+func (m *Memory) ReplayAll(_ context.Context, f cloud.DeadLetterFilter, by string, depth int, now time.Time) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
 	for i := range m.letters {
 		if l := &m.letters[i]; selects(f, *l) && resolvable(*l) {
-			m.resolve(l, cloud.Replayed, "", by, now)
+			m.resolve(l, cloud.Replayed, "", by, depth, now)
 			n++
 		}
 	}

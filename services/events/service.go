@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"github.com/picloud/picloud/services/cloud"
@@ -12,6 +13,7 @@ import (
 type ServiceConfig struct {
 	Store      Store
 	Authorizer cloud.Authorizer
+	Logger     *slog.Logger     // nil: slog.Default
 	Poke       func()           // called after what may be due at once; nil: nobody waits
 	Now        func() time.Time // nil: time.Now
 	NewID      func() string    // nil: cloud.NewID
@@ -22,6 +24,7 @@ type ServiceConfig struct {
 type Service struct {
 	store Store
 	authz cloud.Authorizer
+	log   *slog.Logger
 	poke  func()
 	now   func() time.Time
 	newID func() string
@@ -31,6 +34,9 @@ var _ cloud.DeadLetters = (*Service)(nil)
 
 // NewService returns a Service.
 func NewService(c ServiceConfig) *Service {
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
 	if c.Poke == nil {
 		c.Poke = func() {}
 	}
@@ -40,7 +46,7 @@ func NewService(c ServiceConfig) *Service {
 	if c.NewID == nil {
 		c.NewID = cloud.NewID
 	}
-	return &Service{store: c.Store, authz: c.Authorizer, poke: c.Poke, now: c.Now, newID: c.NewID}
+	return &Service{store: c.Store, authz: c.Authorizer, log: c.Logger, poke: c.Poke, now: c.Now, newID: c.NewID}
 }
 
 // Accept takes a request to an async route: when it returns without error, the
@@ -150,24 +156,48 @@ func (s *Service) DeadLetter(ctx context.Context, call cloud.Call, id string) (c
 	return s.store.DeadLetter(ctx, call.AppID, id)
 }
 
-// Replay implements cloud.DeadLetters.
+// replayDepth is how deep at least is what the call replays: a script that handles
+// what has died and replays it must not do so for ever. CodeLimit.
+func (s *Service) replayDepth(call cloud.Call) (int, error) {
+	if !call.ByScript {
+		return 0, nil
+	}
+	depth := call.Depth + 1
+	if depth <= cloud.MaxDepth {
+		return depth, nil
+	}
+	s.log.Warn("a replay was refused: too many events have caused one another", "app_id", call.AppID, "execution_id", call.ExecutionID, "depth", depth)
+	return 0, cloud.Errorf(cloud.CodeLimit, "%d events have caused one another, the most that may: scripts replay this no more; somebody has to, once what fails is mended", cloud.MaxDepth)
+}
+
+// Replay implements cloud.DeadLetters. What a script replays is one deeper than the
+// script, and no deeper than cloud.MaxDepth: CodeLimit.
 func (s *Service) Replay(ctx context.Context, call cloud.Call, id string) error {
 	by, err := s.enterAt(call, id)
 	if err != nil {
 		return err
 	}
-	return s.stored(s.store.Resolve(ctx, call.AppID, id, cloud.Replayed, "", by, s.now()))
+	depth, err := s.replayDepth(call)
+	if err != nil {
+		return err
+	}
+	return s.stored(s.store.Resolve(ctx, call.AppID, id, cloud.Replayed, "", by, depth, s.now()))
 }
 
 // ReplayAll replays those of the call's app that the filter selects and that
-// wait, or whose handler failed, and returns how many they were.
+// wait, or whose handler failed, and returns how many they were. The depth is that
+// of Replay.
 func (s *Service) ReplayAll(ctx context.Context, call cloud.Call, f cloud.DeadLetterFilter) (int, error) {
 	by, err := s.enter(call)
 	if err != nil {
 		return 0, err
 	}
+	depth, err := s.replayDepth(call)
+	if err != nil {
+		return 0, err
+	}
 	f.AppID = call.AppID
-	n, err := s.store.ReplayAll(ctx, f, by, s.now())
+	n, err := s.store.ReplayAll(ctx, f, by, depth, s.now())
 	if n > 0 || err != nil {
 		s.poke()
 	}
@@ -199,7 +229,7 @@ func (s *Service) ResolveAs(ctx context.Context, call cloud.Call, id string, r c
 	case len(reason) > maxNote:
 		return cloud.Invalid("reason", "has %d bytes; at most %d are allowed", len(reason), maxNote)
 	}
-	return s.store.Resolve(ctx, call.AppID, id, r, reason, by, s.now())
+	return s.store.Resolve(ctx, call.AppID, id, r, reason, by, 0, s.now())
 }
 
 // enter is the gate. It is narrower than that of other services: a script that

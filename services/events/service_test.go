@@ -44,10 +44,12 @@ func (d *desk) claim() []cloud.Delivery {
 }
 
 // die makes a dead letter of the app and returns its id.
-func (d *desk) die(app string) string {
+func (d *desk) die(app string) string { d.Helper(); return d.dieAt(app, 1) }
+
+func (d *desk) dieAt(app string, depth int) string {
 	d.Helper()
 	err := d.store.Enqueue(d.Context(), cloud.Delivery{
-		EventID: cloud.NewID(), AppID: app, ScriptID: "script", Kind: cloud.EventKV, Op: "set", Payload: []byte(`{"key":"k"}`),
+		EventID: cloud.NewID(), AppID: app, ScriptID: "script", Kind: cloud.EventKV, Op: "set", Payload: []byte(`{"key":"k"}`), Depth: depth,
 		Retry: cloud.DefaultRetry, At: noon, DueAt: noon,
 	})
 	if err != nil {
@@ -137,12 +139,12 @@ func (l lossy) Enqueue(ctx context.Context, d cloud.Delivery) error {
 	return cmp.Or(l.Memory.Enqueue(ctx, d), error(errLost))
 }
 
-func (l lossy) Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, now time.Time) error {
-	return cmp.Or(l.Memory.Resolve(ctx, appID, id, r, note, by, now), error(errLost))
+func (l lossy) Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, depth int, now time.Time) error {
+	return cmp.Or(l.Memory.Resolve(ctx, appID, id, r, note, by, depth, now), error(errLost))
 }
 
-func (l lossy) ReplayAll(ctx context.Context, f cloud.DeadLetterFilter, by string, now time.Time) (int, error) {
-	_, err := l.Memory.ReplayAll(ctx, f, by, now)
+func (l lossy) ReplayAll(ctx context.Context, f cloud.DeadLetterFilter, by string, depth int, now time.Time) (int, error) {
+	_, err := l.Memory.ReplayAll(ctx, f, by, depth, now)
 	return 0, cmp.Or(err, error(errLost))
 }
 
@@ -326,6 +328,49 @@ func TestService_Replay(t *testing.T) {
 	wantCode(t, d.service.Replay(t.Context(), cloud.Call{AppID: "other", Principal: owner}, id), cloud.CodeNotFound)
 	if d.pokes != 1 {
 		t.Errorf("%d pokes", d.pokes)
+	}
+}
+
+// A script that replays what dies again comes to an end.
+func TestService_ReplayByScript(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		call cloud.Call
+		want int // how deep what was replayed is; that which died was 3 deep
+		code cloud.Code
+	}{
+		{name: "by hand", call: cloud.Call{Depth: 7}, want: 3},
+		{name: "by a script near the top", call: cloud.Call{ByScript: true, Depth: 1}, want: 3},
+		{name: "by a script", call: cloud.Call{ByScript: true, Depth: 4}, want: 5},
+		{name: "by a deep script", call: cloud.Call{ByScript: true, Depth: cloud.MaxDepth - 1}, want: cloud.MaxDepth},
+		{name: "by too deep a script", call: cloud.Call{ByScript: true, Depth: cloud.MaxDepth}, code: cloud.CodeLimit},
+	} {
+		test.call.AppID, test.call.Principal = "app", owner
+		for way, do := range map[string]func(d *desk, id string) error{
+			"one": func(d *desk, id string) error { return d.service.Replay(t.Context(), test.call, id) },
+			"all": func(d *desk, _ string) error {
+				_, err := d.service.ReplayAll(t.Context(), test.call, cloud.DeadLetterFilter{})
+				return err
+			},
+		} {
+			t.Run(test.name+", "+way, func(t *testing.T) {
+				t.Parallel()
+				d := newDesk(t)
+				id := d.dieAt("app", 3)
+				wantCode(t, do(d, id), test.code)
+				claimed := d.claim()
+				if test.code != "" {
+					if len(claimed) != 0 || d.letter("app", id).Resolution != "" {
+						t.Errorf("replayed %+v", claimed)
+					}
+					return
+				}
+				if len(claimed) != 1 || claimed[0].Depth != test.want {
+					t.Errorf("replayed %+v, want depth %d", claimed, test.want)
+				}
+			})
+		}
 	}
 }
 

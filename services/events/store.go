@@ -61,12 +61,12 @@ type Store interface {
 	// DeadLetter: CodeNotFound.
 	DeadLetter(ctx context.Context, appID, id string) (cloud.DeadLetter, error)
 	// Resolve settles a dead letter that waits, or whose handler failed, and for
-	// Replayed puts its delivery back into the outbox, as a first attempt.
-	// CodeNotFound, CodeConflict.
-	Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, now time.Time) error
+	// Replayed puts its delivery back into the outbox, as a first attempt and at least
+	// so deep. CodeNotFound, CodeConflict.
+	Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, depth int, now time.Time) error
 	// ReplayAll replays all that the filter selects, its Before and Limit aside, and
 	// Resolve would, in batches, and returns how many they were.
-	ReplayAll(ctx context.Context, filter cloud.DeadLetterFilter, by string, now time.Time) (int, error)
+	ReplayAll(ctx context.Context, filter cloud.DeadLetterFilter, by string, depth int, now time.Time) (int, error)
 	// SweepDeadLetters deletes at most n that died before a moment.
 	SweepDeadLetters(ctx context.Context, before time.Time, n int) (int, error)
 

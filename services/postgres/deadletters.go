@@ -97,15 +97,15 @@ func (s *Events) DeadLetter(ctx context.Context, appID, id string) (cloud.DeadLe
 }
 
 // replay is the part of a statement that puts the dead letters of its CTE
-// "resolved" back into the outbox; $1 is now.
+// "resolved" back into the outbox; $1 is now, $2 the least depth.
 const replay = `
 	INSERT INTO outbox (` + deliveryColumns + `)
 	SELECT app_id, event_id, trigger_id, script_id, kind, op, payload, user_id, scopes,
-	       depth, cause_id, max_attempts, backoff, base_ms, cap_ms, at, $1
+	       greatest(depth, $2), cause_id, max_attempts, backoff, base_ms, cap_ms, at, $1
 	FROM resolved WHERE resolution = 'replayed'`
 
 // Resolve implements events.Store.
-func (s *Events) Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, now time.Time) error {
+func (s *Events) Resolve(ctx context.Context, appID, id string, r cloud.Resolution, note, by string, depth int, now time.Time) error {
 	if !cloud.IsID(appID) || !cloud.IsID(id) {
 		return events.NoDeadLetter(id)
 	}
@@ -121,9 +121,9 @@ func (s *Events) Resolve(ctx context.Context, appID, id string, r cloud.Resoluti
 		}
 		tag, err := tx.Exec(ctx, `
 			WITH resolved AS (
-				UPDATE dead_letters SET resolution = $4, note = $5, resolved_by = $6, resolved_at = $1
-				WHERE app_id = $2 AND id = $3 RETURNING *
-			)`+replay, stamp(now), appID, id, string(r), text(note), text(by))
+				UPDATE dead_letters SET resolution = $5, note = $6, resolved_by = $7, resolved_at = $1
+				WHERE app_id = $3 AND id = $4 RETURNING *
+			)`+replay, stamp(now), depth, appID, id, string(r), text(note), text(by))
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
@@ -135,8 +135,8 @@ func (s *Events) Resolve(ctx context.Context, appID, id string, r cloud.Resoluti
 const replayBatch = 500
 
 // ReplayAll implements events.Store. What dies while it runs is not replayed.
-func (s *Events) ReplayAll(ctx context.Context, f cloud.DeadLetterFilter, by string, now time.Time) (int, error) {
-	where, args, ok := letterCondition(f, stamp(now), text(by), replayBatch)
+func (s *Events) ReplayAll(ctx context.Context, f cloud.DeadLetterFilter, by string, depth int, now time.Time) (int, error) {
+	where, args, ok := letterCondition(f, stamp(now), depth, text(by), replayBatch)
 	if !ok {
 		return 0, nil
 	}
@@ -151,16 +151,16 @@ func (s *Events) ReplayAll(ctx context.Context, f cloud.DeadLetterFilter, by str
 }
 
 // replaySome replays a batch of what a letterCondition selects; the parameters
-// before those of the condition are now, by whom, and how many.
+// before those of the condition are now, the least depth, by whom, and how many.
 func (s *Events) replaySome(ctx context.Context, where string, args []any) (n int, err error) {
 	err = inTransaction(ctx, s.pool, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, `
 			WITH resolved AS (
-				UPDATE dead_letters SET resolution = 'replayed', note = '', resolved_by = $2, resolved_at = $1
+				UPDATE dead_letters SET resolution = 'replayed', note = '', resolved_by = $3, resolved_at = $1
 				WHERE (app_id, id) IN (
 					SELECT app_id, id FROM dead_letters
 					WHERE `+where+` AND resolution IN ('', 'handler_failed') AND died_at <= $1
-					ORDER BY id LIMIT $3 FOR UPDATE
+					ORDER BY id LIMIT $4 FOR UPDATE
 				)
 				RETURNING *
 			)`+replay, args...)

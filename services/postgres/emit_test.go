@@ -476,7 +476,7 @@ func TestEmitter_Notifies(t *testing.T) {
 		_, err = outbox.Settle(t.Context(), noon, []events.Outcome{{Delivery: claimed[0], Fate: events.Dead, Reason: cloud.CodeTimeout}})
 		must(t, err)
 		equal(t, <-theirs, "due")
-		n, err := outbox.ReplayAll(t.Context(), cloud.DeadLetterFilter{AppID: app}, "ann", noon)
+		n, err := outbox.ReplayAll(t.Context(), cloud.DeadLetterFilter{AppID: app}, "ann", 0, noon)
 		must(t, err)
 		equal(t, n, 1)
 		equal(t, <-theirs, "due")

@@ -320,7 +320,7 @@ func TestEvents_ReplayAll(t *testing.T) {
 		       CASE WHEN n <= $3 THEN $2 ELSE $2::timestamptz + interval '1 s' END
 		FROM generate_series(1, $3 + 1) n`, app, noon, n)
 	must(t, err)
-	replayed, err := store.ReplayAll(t.Context(), cloud.DeadLetterFilter{AppID: app}, "ann", noon)
+	replayed, err := store.ReplayAll(t.Context(), cloud.DeadLetterFilter{AppID: app}, "ann", 0, noon)
 	must(t, err)
 	equal(t, replayed, n) // but not the one that died after it began
 	depth, err := store.Depth(t.Context())

@@ -37,7 +37,7 @@ func (s *suite) list() {
 	s.bury(s.delivery(s.fixture.App("elsewhere"), "elsewhere"), 7)
 	all := s.letters()
 	s.equal(len(all), 6)
-	s.must(s.store.Resolve(s.Context(), s.app, all[1].ID, cloud.Ignored, "", "ann", s.now))
+	s.must(s.store.Resolve(s.Context(), s.app, all[1].ID, cloud.Ignored, "", "ann", 0, s.now))
 	for _, test := range []struct {
 		filter cloud.DeadLetterFilter
 		want   []int
@@ -72,9 +72,9 @@ func (s *suite) deadLetterOfOther() {
 	for _, place := range []struct{ app, id string }{{other, l.ID}, {s.app, cloud.NewID()}, {s.app, "x"}, {"x", l.ID}} {
 		_, err := s.store.DeadLetter(s.Context(), place.app, place.id)
 		s.code(err, cloud.CodeNotFound)
-		s.code(s.store.Resolve(s.Context(), place.app, place.id, cloud.Replayed, "", "ann", s.now), cloud.CodeNotFound)
+		s.code(s.store.Resolve(s.Context(), place.app, place.id, cloud.Replayed, "", "ann", 0, s.now), cloud.CodeNotFound)
 	}
-	n, err := s.store.ReplayAll(s.Context(), cloud.DeadLetterFilter{AppID: other}, "ann", s.now)
+	n, err := s.store.ReplayAll(s.Context(), cloud.DeadLetterFilter{AppID: other}, "ann", 0, s.now)
 	s.must(err)
 	s.equal(n, 0)
 	s.wantNoNext()
@@ -84,10 +84,10 @@ func (s *suite) deadLetterOfOther() {
 func (s *suite) resolve() {
 	s.put("x", s.now)
 	l := s.die(s.now)
-	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "a \"lamp\"", "ann", s.at(9)))
+	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "a \"lamp\"", "ann", 0, s.at(9)))
 	s.wantResolution(cloud.Ignored, "ann", "a \"lamp\"", s.at(9))
 	for _, r := range []cloud.Resolution{cloud.Ignored, cloud.Replayed, cloud.HandledByScript} {
-		s.code(s.store.Resolve(s.Context(), s.app, l.ID, r, "", "bob", s.at(10)), cloud.CodeConflict)
+		s.code(s.store.Resolve(s.Context(), s.app, l.ID, r, "", "bob", 0, s.at(10)), cloud.CodeConflict)
 	}
 	s.wantResolution(cloud.Ignored, "ann", "a \"lamp\"", s.at(9))
 	s.wantNoNext()
@@ -96,7 +96,7 @@ func (s *suite) resolve() {
 func (s *suite) resolveFailed() {
 	l, handlers := s.dieWithHandlers("bad")
 	s.settle(s.at(1), events.Outcome{Delivery: handlers[0], Fate: events.Dead})
-	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "", "ann", s.at(9)))
+	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "", "ann", 0, s.at(9)))
 	s.wantResolution(cloud.Ignored, "ann", "", s.at(9))
 }
 
@@ -108,17 +108,35 @@ func (s *suite) replay() {
 	s.settle(s.now, events.Outcome{Delivery: s.claimOne(s.now), Fate: events.Retry, RetryAt: s.at(1), Error: boom})
 	l := s.die(s.at(1))
 	s.equal(l.Attempt, 2)
-	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "once more", "ann", s.at(500)))
+	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "once more", "ann", 0, s.at(500)))
 	s.wantResolution(cloud.Replayed, "ann", "once more", s.at(500))
 	s.wantNext(s.at(500))
 	got := s.claimOne(s.at(500))
 	d.ID, d.Attempt, d.DueAt = got.ID, 1, s.at(500)
 	s.same(got, d)
-	s.code(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "", "ann", s.at(501)), cloud.CodeConflict)
+	s.code(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "", "ann", 0, s.at(501)), cloud.CodeConflict)
 
 	// It may die again.
 	s.settle(s.at(502), events.Outcome{Delivery: got, Fate: events.Dead, Reason: cloud.CodeTimeout})
 	s.equal(len(s.letters()), 2)
+}
+
+// What is replayed is as deep as it was, or as asked.
+func (s *suite) replayDepth() {
+	for i, test := range []struct{ depth, want int }{{0, 1}, {1, 1}, {5, 5}} {
+		s.bury(s.delivery(s.app, "x"), 2*i)
+		letters := s.letters()
+		s.must(s.store.Resolve(s.Context(), s.app, letters[len(letters)-1].ID, cloud.Replayed, "", "ann", test.depth, s.at(2*i)))
+		again := s.claimOne(s.at(2 * i))
+		s.equal(again.Depth, test.want)
+		s.settle(s.at(2*i+1), events.Outcome{Delivery: again, Fate: events.Dead, Reason: cloud.CodeTimeout})
+		n, err := s.store.ReplayAll(s.Context(), cloud.DeadLetterFilter{AppID: s.app}, "ann", test.depth+1, s.at(2*i+1))
+		s.must(err)
+		s.equal(n, 1)
+		again = s.claimOne(s.at(2*i + 1))
+		s.equal(again.Depth, max(test.want, test.depth+1))
+		s.settle(s.at(2*i+1), events.Outcome{Delivery: again})
+	}
 }
 
 func (s *suite) resolveAtOnce() {
@@ -128,7 +146,7 @@ func (s *suite) resolveAtOnce() {
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() {
-			errs[i] = s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "", "ann", s.now)
+			errs[i] = s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "", "ann", 0, s.now)
 		})
 	}
 	wg.Wait()
@@ -151,7 +169,7 @@ func (s *suite) replayAll() {
 		s.bury(d, i)
 	}
 	all := s.letters()
-	s.must(s.store.Resolve(s.Context(), s.app, all[0].ID, cloud.Ignored, "", "ann", s.now))
+	s.must(s.store.Resolve(s.Context(), s.app, all[0].ID, cloud.Ignored, "", "ann", 0, s.now))
 	for _, test := range []struct {
 		filter cloud.DeadLetterFilter
 		want   int
@@ -163,7 +181,7 @@ func (s *suite) replayAll() {
 		{cloud.DeadLetterFilter{}, 0},
 	} {
 		test.filter.AppID = s.app
-		got, err := s.store.ReplayAll(s.Context(), test.filter, "ann", s.at(100))
+		got, err := s.store.ReplayAll(s.Context(), test.filter, "ann", 0, s.at(100))
 		s.must(err)
 		s.equal(got, test.want)
 	}
@@ -185,7 +203,7 @@ func (s *suite) sweep() {
 		s.bury(s.delivery(s.app, fmt.Sprint(i)), i)
 	}
 	all := s.letters()
-	s.must(s.store.Resolve(s.Context(), s.app, all[1].ID, cloud.Ignored, "", "ann", s.at(100)))
+	s.must(s.store.Resolve(s.Context(), s.app, all[1].ID, cloud.Ignored, "", "ann", 0, s.at(100)))
 	for _, want := range []int{2, 1, 0} {
 		n, err := s.store.SweepDeadLetters(s.Context(), s.at(3), 2)
 		s.must(err)
@@ -212,7 +230,7 @@ func (s *suite) state() {
 	want("retrying", 1, s.at(9), "")
 	l := s.die(s.at(9))
 	want("dead", 2, time.Time{}, l.ID)
-	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "", "ann", s.at(20)))
+	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Replayed, "", "ann", 0, s.at(20)))
 	want("queued", 0, s.at(20), "")
 	for _, id := range []string{cloud.NewID(), "x"} {
 		_, err := s.store.State(s.Context(), id)
@@ -239,7 +257,7 @@ func (s *suite) depth() {
 	for _, d := range claimed {
 		s.settle(s.now, events.Outcome{Delivery: d, Fate: events.Dead, Reason: cloud.CodeTimeout})
 	}
-	s.must(s.store.Resolve(s.Context(), s.app, s.letter().ID, cloud.Ignored, "", "ann", s.now))
+	s.must(s.store.Resolve(s.Context(), s.app, s.letter().ID, cloud.Ignored, "", "ann", 0, s.now))
 	depth, err = s.store.Depth(s.Context())
 	s.must(err)
 	s.equal(depth.Waiting, map[string]int{s.app: 1})

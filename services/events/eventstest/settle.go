@@ -272,7 +272,7 @@ func (s *suite) handlersDisagree() {
 
 func (s *suite) handlerLate() {
 	l, handlers := s.dieWithHandlers("good", "bad")
-	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "never mind", "ann", s.at(1)))
+	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "never mind", "ann", 0, s.at(1)))
 	s.settle(s.at(7), events.Outcome{Delivery: handlers[0]}, events.Outcome{Delivery: handlers[1], Fate: events.Dead})
 	s.wantResolution(cloud.Ignored, "ann", "never mind", s.at(1))
 }

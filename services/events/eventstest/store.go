@@ -77,6 +77,7 @@ func TestStore(t *testing.T, newStore New) {
 		"a dead letter is resolved once":                     (*suite).resolve,
 		"a dead letter whose handler failed can be resolved": (*suite).resolveFailed,
 		"a dead letter is replayed":                          (*suite).replay,
+		"what is replayed is as deep as is said":             (*suite).replayDepth,
 		"one of two who resolve at once succeeds":            (*suite).resolveAtOnce,
 		"dead letters are replayed by a filter":              (*suite).replayAll,
 		"old dead letters are swept":                         (*suite).sweep,
