@@ -62,9 +62,10 @@ func (c *cli) totpOn() *cobra.Command {
 	return &cobra.Command{
 		Use:   "on",
 		Short: "Log in with a code of an authenticator app from now on",
-		Long: `on prints a secret for your authenticator app, also as a link that a QR code can
-hold, and asks for the first code that the app shows. Only then it is in force,
-and the recovery codes are printed: each lets you in once when the app is lost.
+		Long: `on takes your password, prints a secret for your authenticator app, also as a
+link that a QR code can hold, and asks for the first code that the app shows.
+Only then it is in force, your other sessions end, and the recovery codes are
+printed: each lets you in once when the app is lost.
 With --output json it prints two documents, the secret and the recovery codes.`,
 		Example: "  pic totp on",
 		Args:    args(0, 0),
@@ -74,7 +75,14 @@ With --output json it prints two documents, the secret and the recovery codes.`,
 				Secret string `json:"secret"`
 				URI    string `json:"uri"`
 			}
-			err := present(ctx, c, cl, "POST", api("me", "totp"), nil, func(w io.Writer, s setup) {
+			password, err := c.askHidden(ctx, "Your password: ")
+			if err != nil {
+				return err
+			}
+			in := struct {
+				Password string `json:"password"`
+			}{password}
+			err = present(ctx, c, cl, "POST", api("me", "totp"), in, func(w io.Writer, s setup) {
 				fmt.Fprintf(w, "Add this to your authenticator app:\n\n  %s\n\nor type its secret there: %s\n\n", plain(s.URI), plain(s.Secret))
 			})
 			if err != nil {

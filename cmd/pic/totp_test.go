@@ -39,6 +39,7 @@ func (s *testServer) testSecondFactor(t *testing.T) {
 	screen, out := io.Pipe()
 	tina.in, tina.out, tina.err = in, out, io.Discard
 	ended := make(chan int, 1)
+	go func() { _, _ = fmt.Fprintln(types, password) }()
 	go func() {
 		ended <- run(t.Context(), tina.system, []string{"totp", "on"})
 		_ = out.Close()

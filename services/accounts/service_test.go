@@ -169,7 +169,7 @@ func (w *world) key(p *cloud.Principal, draft cloud.KeyDraft) (*cloud.Principal,
 // secondFactor gives p one.
 func (w *world) secondFactor(p *cloud.Principal) (secret string, recovery []string) {
 	w.Helper()
-	setup, err := w.BeginTOTP(w.Context(), p)
+	setup, err := w.BeginTOTP(w.Context(), p, good, local)
 	w.must(err)
 	recovery, err = w.ConfirmTOTP(w.Context(), p, w.totp(setup.Secret, 0))
 	w.must(err)

@@ -23,25 +23,34 @@ const (
 func totpPurpose(userID string) string { return "totp/" + userID }
 
 // BeginTOTP implements cloud.Accounts. CodeUnavailable without a master key.
-func (s *Service) BeginTOTP(ctx context.Context, p *cloud.Principal) (cloud.TOTPSetup, error) {
+func (s *Service) BeginTOTP(ctx context.Context, p *cloud.Principal, password string, client cloud.Client) (cloud.TOTPSetup, error) {
 	if err := needSession(p); err != nil {
 		return cloud.TOTPSetup{}, err
 	}
 	if s.sealer == nil {
 		return cloud.TOTPSetup{}, cloud.Errorf(cloud.CodeUnavailable, "this server has no master key, so it cannot keep the secret of a second factor; give it one and restart it")
 	}
+	c, err := self(ctx, s.store, p)
+	if err != nil {
+		return cloud.TOTPSetup{}, err
+	}
+	if err := s.checkCurrent(ctx, c, password, client); err != nil {
+		return cloud.TOTPSetup{}, err
+	}
 	secret := randomBytes(s.random, totpSecretBytes)
 	var key *otp.Key
-	err := s.store.Change(ctx, func(ctx context.Context, tx Tx) error {
-		c, err := self(ctx, tx, p)
-		if err != nil {
+	err = s.store.Change(ctx, func(ctx context.Context, tx Tx) error {
+		now, err := self(ctx, tx, p)
+		switch {
+		case err != nil:
 			return err
-		}
-		if c.TOTPInForce {
+		case now.PasswordHash != c.PasswordHash:
+			return errChanged
+		case now.TOTPInForce:
 			return cloud.Errorf(cloud.CodeConflict, "a second factor is in force already; disable it first")
 		}
 		key, err = totp.Generate(totp.GenerateOpts{
-			Issuer: s.issuer, AccountName: c.User.Name, Secret: secret,
+			Issuer: s.issuer, AccountName: now.User.Name, Secret: secret,
 			Period: totpPeriod, Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1,
 		})
 		if err != nil {
@@ -94,7 +103,11 @@ func (s *Service) ConfirmTOTP(ctx context.Context, p *cloud.Principal, code stri
 		if err := tx.SetTOTPStep(ctx, p.UserID, step); err != nil {
 			return err
 		}
-		return tx.SetRecoveryCodes(ctx, p.UserID, hashes)
+		if err := tx.SetRecoveryCodes(ctx, p.UserID, hashes); err != nil {
+			return err
+		}
+		_, err = tx.EndSessions(ctx, p.UserID, p.SessionID)
+		return err
 	})
 	if err != nil {
 		return nil, err

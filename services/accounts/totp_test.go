@@ -22,7 +22,7 @@ func TestService_secondFactor(t *testing.T) {
 	t.Run("begins with what an app scans", func(t *testing.T) {
 		w := newWorld(t)
 		_, olga := w.claim()
-		setup, err := w.BeginTOTP(t.Context(), olga)
+		setup, err := w.BeginTOTP(t.Context(), olga, good, home)
 		w.must(err)
 		w.secret(setup.Secret)
 		u, err := url.Parse(setup.URI)
@@ -46,9 +46,9 @@ func TestService_secondFactor(t *testing.T) {
 		_, olga := w.claim()
 		_, err := w.ConfirmTOTP(t.Context(), olga, "123456")
 		w.code(err, cloud.CodeConflict, "")
-		first, err := w.BeginTOTP(t.Context(), olga)
+		first, err := w.BeginTOTP(t.Context(), olga, good, home)
 		w.must(err)
-		second, err := w.BeginTOTP(t.Context(), olga)
+		second, err := w.BeginTOTP(t.Context(), olga, good, home)
 		w.must(err)
 		w.secret(first.Secret, second.Secret)
 		for _, code := range []string{"", "12345", "abcdef", w.totp(first.Secret, 0), w.totp(second.Secret, time.Minute), w.totp(second.Secret, -time.Minute)} {
@@ -68,7 +68,7 @@ func TestService_secondFactor(t *testing.T) {
 		if u, err := w.User(t.Context(), "olga"); err != nil || !u.SecondFactor {
 			t.Errorf("user %+v, %v", u, err)
 		}
-		_, err = w.BeginTOTP(t.Context(), olga)
+		_, err = w.BeginTOTP(t.Context(), olga, good, home)
 		w.code(err, cloud.CodeConflict, "")
 		_, err = w.ConfirmTOTP(t.Context(), olga, w.totp(second.Secret, 0))
 		w.code(err, cloud.CodeConflict, "")
@@ -140,12 +140,44 @@ func TestService_secondFactor(t *testing.T) {
 		_, err = logIn(w, recovery[0])
 		w.code(err, cloud.CodeSecondFactor, "")
 	})
+	t.Run("takes the password to begin", func(t *testing.T) {
+		w := newWorld(t)
+		_, olga := w.claim()
+		for _, wrong := range []string{"", "wrong password"} {
+			_, err := w.BeginTOTP(t.Context(), olga, wrong, home)
+			w.code(err, cloud.CodeForbidden, "")
+		}
+		var err error
+		for range 6 {
+			_, err = w.BeginTOTP(t.Context(), olga, "wrong password", abroad)
+		}
+		w.code(err, cloud.CodeRateLimited, "")
+		if c, err := w.store.Credentials(t.Context(), "olga"); err != nil || c.TOTP != nil {
+			t.Errorf("a secret waits: %+v, %v", c.TOTP, err)
+		}
+	})
+	t.Run("ends the other sessions", func(t *testing.T) {
+		w := newWorld(t)
+		_, olga := w.claim()
+		_, ann := w.user("ann", cloud.Member)
+		other, err := w.logIn("olga", good, home)
+		w.must(err)
+		w.secondFactor(olga)
+		_, err = w.Authenticate(t.Context(), other.Token)
+		w.code(err, cloud.CodeUnauthorized, "")
+		for _, p := range []*cloud.Principal{olga, ann} {
+			sessions, err := w.Sessions(t.Context(), p.UserID)
+			if err != nil || len(sessions) != 1 || sessions[0].ID != p.SessionID {
+				t.Errorf("sessions of %s: %+v, %v", p.Name, sessions, err)
+			}
+		}
+	})
 	t.Run("takes a session", func(t *testing.T) {
 		w := newWorld(t)
 		_, olga := w.claim()
 		key, _ := w.key(olga, cloud.KeyDraft{Name: "k", Scopes: cloud.Scopes})
 		for _, p := range []*cloud.Principal{key, nil} {
-			_, err := w.BeginTOTP(t.Context(), p)
+			_, err := w.BeginTOTP(t.Context(), p, good, home)
 			w.code(err, cloud.CodeForbidden, "")
 			_, err = w.ConfirmTOTP(t.Context(), p, "123456")
 			w.code(err, cloud.CodeForbidden, "")
@@ -164,7 +196,7 @@ func TestService_secondFactor(t *testing.T) {
 		_, err = logIn(w, recovery[0])
 		w.must(err)
 		w.must(w.DisableTOTP(t.Context(), olga, good, home))
-		_, err = w.BeginTOTP(t.Context(), olga)
+		_, err = w.BeginTOTP(t.Context(), olga, good, home)
 		w.code(err, cloud.CodeUnavailable, "")
 	})
 }

@@ -187,10 +187,12 @@ type Accounts interface {
 	ChangePassword(ctx context.Context, p *Principal, current, replacement string, client Client) error
 
 	// BeginTOTP makes a secret that ConfirmTOTP puts into force. CodeConflict if a
-	// second factor is in force.
-	BeginTOTP(ctx context.Context, p *Principal) (TOTPSetup, error)
-	// ConfirmTOTP puts the second factor into force if code is right, and returns
-	// the recovery codes, each good once. CodeInvalid about "code".
+	// second factor is in force; CodeForbidden if password is wrong;
+	// CodeRateLimited.
+	BeginTOTP(ctx context.Context, p *Principal, password string, client Client) (TOTPSetup, error)
+	// ConfirmTOTP puts the second factor into force if code is right, ends the other
+	// sessions of p's user, and returns the recovery codes, each good once.
+	// CodeInvalid about "code".
 	ConfirmTOTP(ctx context.Context, p *Principal, code string) (recovery []string, err error)
 	// DisableTOTP takes the second factor away. CodeForbidden if password is wrong;
 	// CodeRateLimited.

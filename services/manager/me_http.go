@@ -108,6 +108,11 @@ func (m *Manager) registerMe(api huma.API) {
 		return out, err
 	})
 
+	type passwordCheckInput struct {
+		Body struct {
+			Password string `json:"password" format:"password"`
+		}
+	}
 	type beginTOTPOutput struct {
 		Body struct {
 			Secret string `json:"secret" doc:"Base32, for typing it in"`
@@ -117,8 +122,8 @@ func (m *Manager) registerMe(api huma.API) {
 	operation(m, api, huma.Operation{
 		OperationID: "begin-totp", Method: http.MethodPost, Path: prefix + "/me/totp", Tags: []string{"me"},
 		Summary: "Make the secret of a second factor, which the first code puts into force",
-	}, func(ctx context.Context, c *caller, _ *struct{}) (*beginTOTPOutput, error) {
-		setup, err := m.accounts.BeginTOTP(ctx, c.principal)
+	}, func(ctx context.Context, c *caller, in *passwordCheckInput) (*beginTOTPOutput, error) {
+		setup, err := m.accounts.BeginTOTP(ctx, c.principal, in.Body.Password, c.client)
 		out := &beginTOTPOutput{}
 		out.Body.Secret, out.Body.URI = setup.Secret, setup.URI
 		return out, err
@@ -136,7 +141,7 @@ func (m *Manager) registerMe(api huma.API) {
 	}
 	operation(m, api, huma.Operation{
 		OperationID: "confirm-totp", Method: http.MethodPost, Path: prefix + "/me/totp:confirm", Tags: []string{"me"},
-		Summary: "Put the second factor into force",
+		Summary: "Put the second factor into force, and end the caller's other sessions",
 	}, func(ctx context.Context, c *caller, in *confirmTOTPInput) (*confirmTOTPOutput, error) {
 		codes, err := m.accounts.ConfirmTOTP(ctx, c.principal, in.Body.Code)
 		out := &confirmTOTPOutput{}
@@ -144,15 +149,10 @@ func (m *Manager) registerMe(api huma.API) {
 		return out, err
 	})
 
-	type disableTOTPInput struct {
-		Body struct {
-			Password string `json:"password" format:"password"`
-		}
-	}
 	operation(m, api, huma.Operation{
 		OperationID: "disable-totp", Method: http.MethodPost, Path: prefix + "/me/totp:disable", Tags: []string{"me"},
 		Summary: "Take the second factor away", DefaultStatus: http.StatusNoContent,
-	}, func(ctx context.Context, c *caller, in *disableTOTPInput) (*struct{}, error) {
+	}, func(ctx context.Context, c *caller, in *passwordCheckInput) (*struct{}, error) {
 		return &struct{}{}, m.accounts.DisableTOTP(ctx, c.principal, in.Body.Password, c.client)
 	})
 }

@@ -191,7 +191,7 @@ func TestAPI_secretsStaySecret(t *testing.T) {
 	secrets["a secret"] = "tell it to nobody"
 	s.owner("PUT", "/apps/default/secrets/API_KEY", map[string]any{"value": secrets["a secret"]}).empty()
 	s.owner("PUT", "/apps/default/secrets/9", map[string]any{"value": secrets["a secret"]}).fails(422, cloud.CodeInvalid, "name", "…")
-	secrets["a second factor"] = s.must("POST", "/me/totp", nil)["secret"].(string)
+	secrets["a second factor"] = s.must("POST", "/me/totp", map[string]any{"password": ownerPassword})["secret"].(string)
 	s.as(secrets["a key"]+"x", "GET", "/api/v1/me", nil).fails(401, cloud.CodeUnauthorized, "", "…")
 
 	var told strings.Builder

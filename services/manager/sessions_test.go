@@ -184,14 +184,16 @@ func TestAPI_secondFactor(t *testing.T) {
 		}
 		return c
 	}
-	setup := s.must("POST", "/me/totp", nil)
+	s.owner("POST", "/me/totp", `{"password":"a horse of yours"}`).fails(403, cloud.CodeForbidden, "", "…")
+	password := map[string]any{"password": ownerPassword}
+	setup := s.must("POST", "/me/totp", password)
 	secret := setup["secret"].(string)
 	if !strings.HasPrefix(setup["uri"].(string), "otpauth://totp/") {
 		t.Errorf("uri = %v", setup["uri"])
 	}
 	s.owner("POST", "/me/totp:confirm", `{"code":"abc"}`).fails(422, cloud.CodeInvalid, "code", "…")
 	recovery := s.must("POST", "/me/totp:confirm", map[string]any{"code": code(secret)})["recovery_codes"].([]any)
-	s.owner("POST", "/me/totp", nil).fails(409, cloud.CodeConflict, "", "…")
+	s.owner("POST", "/me/totp", password).fails(409, cloud.CodeConflict, "", "…")
 	s.owner("GET", "/me", nil).is(200, `{"user_id":"*","name":"olga","role":"owner","access":"password","second_factor":true,"session_id":"*","key":null}`)
 
 	s.clock.Add(60)
@@ -205,6 +207,6 @@ func TestAPI_secondFactor(t *testing.T) {
 	s.as("", "POST", "/api/v1/sessions", in).decode(201)
 
 	s.owner("POST", "/me/totp:disable", `{"password":"a horse of yours"}`).fails(403, cloud.CodeForbidden, "", "…")
-	s.owner("POST", "/me/totp:disable", map[string]any{"password": ownerPassword}).empty()
+	s.owner("POST", "/me/totp:disable", password).empty()
 	s.logIn("olga", ownerPassword)
 }
