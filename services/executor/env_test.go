@@ -7,7 +7,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/picloud/picloud/services/authz"
 	"github.com/picloud/picloud/services/cloud"
+	"github.com/picloud/picloud/services/javascript/build"
+	"github.com/picloud/picloud/services/secrets"
 )
 
 // envOf is an env with one variable, V.
@@ -150,5 +153,77 @@ func TestExecutor_masksConsole(t *testing.T) {
 		if strings.Contains(text, part) {
 			t.Errorf("%q is in %s", part, text)
 		}
+	}
+}
+
+// TestExecutor_masksWhatItLearns has a script print secrets that it sets and reads
+// itself, before and after, beside one that is in its env.
+func TestExecutor_masksWhatItLearns(t *testing.T) {
+	t.Parallel()
+	ring, err := secrets.ParseKeyring(strings.Repeat("A", 43) + "=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper := secrets.New(secrets.Config{Store: secrets.NewMemory(), Sealer: ring, Authorizer: authz.Policy{}})
+	if err := keeper.Set(t.Context(), cloud.Call{AppID: "app", ByScript: true}, "READ", "read_live_1"); err != nil {
+		t.Fatal(err)
+	}
+	worker := realWorker(t)
+	b := newBench(t, func(c *Config) {
+		worker(c)
+		c.Services = c.Services.WithSecrets(keeper)
+	})
+	built, err := build.New(build.Config{}).Build(t.Context(), cloud.Source{Name: "script", Language: cloud.JavaScript, Text: `
+		import { secrets } from "picloud";
+		export default async (request, env) => {
+			const fresh = "fresh_" + "live_1";
+			console.log("before", fresh);
+			const set = secrets.set("SET", fresh);
+			console.log("during", fresh);
+			await set;
+			const read = await secrets.get("READ");
+			console.log("after", fresh, read, env.TOKEN);
+			await secrets.set("no name", "x").catch(() => {});
+			throw new Error("threw " + fresh + encodeURIComponent(read));
+		};`}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := b.script("app", built.Code)
+	plan.Script.Build = &built
+	plan.Env = cloud.NewEnv(nil, map[string]string{"TOKEN": "sk_live_12345"})
+	b.do(t, plan, "GET", "/fresh_live_1", nil)
+	records := b.records(t)
+	if len(records) != 1 || len(records[0].Lines) < 3 || records[0].Error == nil {
+		t.Fatalf("recorded %+v", records)
+	}
+	r := records[0]
+	for i, want := range []string{"before [SET]", "during [SET]", "after [SET] [READ] [TOKEN]"} {
+		if r.Lines[i].Text != want {
+			t.Errorf("got %q, want %q", r.Lines[i].Text, want)
+		}
+	}
+	if want := "threw [SET][READ]"; r.Error.Message != want || r.Path != "/[SET]" {
+		t.Errorf("got %q at %s, want %q", r.Error.Message, r.Path, want)
+	}
+	if text := fmt.Sprintf("%+v %+v", r, r.Error); strings.Contains(text, "_live_1") {
+		t.Errorf("a secret is in %s", text)
+	}
+}
+
+func TestExecution_hidesWithinBounds(t *testing.T) {
+	t.Parallel()
+	e := &execution{plan: &cloud.Plan{}}
+	for i := range maxHidden + 1 {
+		e.hide("S", fmt.Sprintf("secret-%03d", i))
+		e.hide("S", fmt.Sprintf("secret-%03d", i)) // counts once
+	}
+	if got := e.masking().Mask(fmt.Sprintf("secret-%03d secret-%03d", maxHidden-1, maxHidden)); got != fmt.Sprintf("[S] secret-%03d", maxHidden) {
+		t.Errorf("got %s", got)
+	}
+	e = &execution{plan: &cloud.Plan{}}
+	e.hide("S", strings.Repeat("x", maxHiddenBytes+1))
+	if e.masking() != nil {
+		t.Error("a value beyond the bounds is in the mask")
 	}
 }

@@ -76,6 +76,7 @@ type execution struct {
 	logged    int
 	truncated bool
 	calls     hostCalls
+	hidden    hidden // of both sides
 
 	sides atomic.Int32 // that are not done
 
@@ -237,7 +238,7 @@ func (e *execution) log(l wire.Log) {
 		e.truncated = true
 		return
 	}
-	text := e.plan.Env.Mask(printable(l.Text))
+	text := e.masking().Mask(printable(l.Text))
 	if room := limit - e.logged; len(text) > room {
 		text = strings.ToValidUTF8(text[:room], "")
 		e.truncated = true
@@ -362,6 +363,7 @@ func (e *execution) record() {
 	if e.x.cfg.Log == nil || e.unborn {
 		return
 	}
+	e.maskLines()
 	var code cloud.Code
 	if failure := cmp.Or(e.failure, e.rejected); failure != nil {
 		code = failure.Code
@@ -370,7 +372,7 @@ func (e *execution) record() {
 		ID: e.id0, AppID: e.plan.App.ID,
 		ScriptID: e.plan.Script.ID, ScriptName: e.plan.Script.Name, Version: e.plan.Script.Version,
 		Trigger: e.trigger, EventID: e.eventID, Attempt: e.attempt, Depth: e.depth, CauseID: e.causeID,
-		RequestID: e.requestID, Method: printable(e.method), Path: e.plan.Env.Mask(printable(e.path)),
+		RequestID: e.requestID, Method: printable(e.method), Path: e.masking().Mask(printable(e.path)),
 		Status: e.status, Code: code,
 		StartedAt: e.started, Duration: e.x.cfg.Now().Sub(e.started), CPU: e.end.CPU, PeakMemory: e.end.Peak,
 		Lines: e.printed(), Truncated: e.truncated, Error: e.thrown(),
@@ -404,7 +406,7 @@ func (e *execution) thrown() *cloud.ScriptError {
 		mapped := *e.end.Error
 		mapped.Stack = e.x.cfg.MapStack(e.plan.Script.Build, mapped.Stack)
 		for _, text := range []*string{&mapped.Name, &mapped.Message, &mapped.Stack, &mapped.Code} {
-			*text = e.plan.Env.Mask(*text)
+			*text = e.masking().Mask(*text)
 		}
 		e.mapped = &mapped
 	})

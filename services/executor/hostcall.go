@@ -60,7 +60,7 @@ func (e *execution) call(payload []byte) error {
 func (e *execution) carryOut(ctx context.Context, c wire.HostCall) {
 	w := e.worker
 	for {
-		value, err := e.x.serveCall(ctx, e.callContext(), c)
+		value, err := e.x.serveCall(ctx, e.callContext(), c, e.hide)
 		w.releaseArgs(len(c.Args))
 		w.out.wait()
 		e.reply(hostResult(c.Call, value, err))
@@ -127,16 +127,17 @@ func hostResult(call uint32, value []byte, err error) wire.HostResult {
 	return wire.HostResult{Call: call, Code: string(e.Code), Message: message}
 }
 
-// serveCall carries out one host call. The value is JSON; nil is undefined.
-func (x *Executor) serveCall(ctx context.Context, call cloud.Call, c wire.HostCall) ([]byte, error) {
-	value, err := x.dispatchCall(ctx, call, c)
+// serveCall carries out one host call. The value is JSON; nil is undefined. hide is
+// told of secrets before the script knows that they are one.
+func (x *Executor) serveCall(ctx context.Context, call cloud.Call, c wire.HostCall, hide func(name, value string)) ([]byte, error) {
+	value, err := x.dispatchCall(ctx, call, c, hide)
 	if err != nil && cloud.CodeOf(err) == cloud.CodeInternal && ctx.Err() == nil {
 		x.cfg.Logger.Error("host call failed", "op", c.Op, "app_id", call.AppID, "execution_id", call.ExecutionID, "error", err)
 	}
 	return value, err
 }
 
-func (x *Executor) dispatchCall(ctx context.Context, call cloud.Call, c wire.HostCall) ([]byte, error) {
+func (x *Executor) dispatchCall(ctx context.Context, call cloud.Call, c wire.HostCall, hide func(name, value string)) ([]byte, error) {
 	kv := x.cfg.Services.KV()
 	var collection, key string
 	switch c.Op {
@@ -229,7 +230,7 @@ func (x *Executor) dispatchCall(ctx context.Context, call cloud.Call, c wire.Hos
 		}
 		return encodeResult(list, err)
 	case "secrets.get", "secrets.set", "secrets.delete", "secrets.list":
-		return x.callSecrets(ctx, call, c)
+		return x.callSecrets(ctx, call, c, hide)
 	case "deadLetters.replay":
 		var id string
 		if err := decodeArgs(c.Args, arg{"id", &id}); err != nil {

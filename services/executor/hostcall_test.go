@@ -89,7 +89,7 @@ func TestExecutor_serveCall(t *testing.T) {
 		{"secrets.drop", `[]`, `! invalid op`},
 		{"kv.drop", `[]`, `! invalid op`},
 	} {
-		value, err := x.serveCall(t.Context(), call, wire.HostCall{Op: c.op, Args: []byte(c.args)})
+		value, err := x.serveCall(t.Context(), call, wire.HostCall{Op: c.op, Args: []byte(c.args)}, func(_, _ string) {})
 		got := string(value)
 		if e, ok := errors.AsType[*cloud.Error](err); ok {
 			got = strings.TrimSpace("! " + string(e.Code) + " " + e.Field)
