@@ -113,24 +113,26 @@ func SessionCookieName(r *http.Request) string {
 // SessionToken is the token in the request's session cookie, or "". A browser
 // sends cookies along with requests that pages of others cause: CodeCrossSite if
 // that may be so, see CheckOrigin, and for a request that changes nothing "".
+// Two such cookies are none, since the host of a page nearby may have set one.
 func SessionToken(r *http.Request) (string, error) {
-	c, err := r.Cookie(SessionCookieName(r))
-	if err != nil || c.Value == "" {
+	cookies := r.CookiesNamed(SessionCookieName(r))
+	if len(cookies) != 1 || cookies[0].Value == "" {
 		return "", nil
 	}
+	token := cookies[0].Value
 	switch site := r.Header.Get("Sec-Fetch-Site"); {
 	case safe(r.Method):
 		if (site == "cross-site" || site == "same-site") && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
 			return "", nil
 		}
-		return c.Value, nil
+		return token, nil
 	case site == "" && r.Header.Get("Origin") == "":
 		return "", Errorf(CodeCrossSite, "a change made with the session cookie needs an Origin or Sec-Fetch-Site header, as browsers send it; programs use Authorization: Bearer")
 	}
 	if err := CheckOrigin(r); err != nil {
 		return "", err
 	}
-	return c.Value, nil
+	return token, nil
 }
 
 // CheckOrigin refuses, with CodeCrossSite, a request that changes something and

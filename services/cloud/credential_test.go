@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"crypto/tls"
 	"net/http"
 	"reflect"
 	"strings"
@@ -14,6 +15,37 @@ func TestBearerToken(t *testing.T) {
 		r := &http.Request{Header: http.Header{"Authorization": {header}}}
 		if got := BearerToken(r); got != want {
 			t.Errorf("%q holds %q, want %q", header, got, want)
+		}
+	}
+}
+
+// Whoever may set cookies for a parent domain, or for a path, sets one beside the
+// browser's own: which of them is the session cannot be told.
+func TestSessionToken(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		cookies []string
+		tls     bool
+		want    string
+	}{
+		{nil, false, ""},
+		{[]string{"picloud_session=pis_a"}, false, "pis_a"},
+		{[]string{"__Host-picloud_session=pis_a"}, true, "pis_a"},
+		{[]string{"a=1; picloud_session=pis_a; b=2"}, false, "pis_a"},
+		{[]string{"picloud_session="}, false, ""},
+		{[]string{"picloud_session=pis_a; picloud_session=pis_b"}, false, ""},
+		{[]string{"picloud_session=pis_a; picloud_session=pis_a"}, false, ""},
+		{[]string{"picloud_session=; picloud_session=pis_a"}, false, ""},
+		{[]string{"picloud_session=pis_a", "picloud_session=pis_b"}, false, ""},
+		{[]string{"__Host-picloud_session=pis_a; __Host-picloud_session=pis_b"}, true, ""},
+		{[]string{"__Host-picloud_session=pis_a; picloud_session=pis_b"}, true, "pis_a"}, // none that counts here
+	} {
+		r := &http.Request{Method: http.MethodGet, Header: http.Header{"Cookie": test.cookies}}
+		if test.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		if got, err := SessionToken(r); got != test.want || err != nil {
+			t.Errorf("%q hold %q, %v, want %q", test.cookies, got, err, test.want)
 		}
 	}
 }
