@@ -45,7 +45,7 @@ type Catalog struct {
 type CatalogConfig struct {
 	Source   Source
 	Hosts    Hosts
-	Sealer   cloud.Sealer // opens secrets. Nil: nothing is loaded if an app has some
+	Sealer   cloud.Sealer // opens secrets. Nil: apps that have some do not run
 	Snapshot Snapshot
 	// OnChange, if not nil, is called after an app was loaded again, with nil for
 	// one that is gone. It must not call the Catalog's Reload.
@@ -60,6 +60,7 @@ type CatalogConfig struct {
 type app struct {
 	state   cloud.AppState
 	env     *cloud.Env
+	failure error // why its scripts cannot run; nil: they can
 	router  *router
 	scripts map[string]cloud.Runnable
 }
@@ -199,13 +200,14 @@ func (c *Catalog) outdate() {
 	}
 }
 
-// replace makes states all that there is. The mutex is held.
+// replace makes states all that there is. It refuses those of a snapshot if one of
+// them cannot run. The mutex is held.
 func (c *Catalog) replace(states []cloud.AppState, fresh bool) error {
 	apps := make(map[string]*app, len(states))
 	for _, s := range states {
-		a, err := c.compile(s)
-		if err != nil {
-			return err
+		a := c.compile(s)
+		if a.failure != nil && !fresh {
+			return a.failure
 		}
 		apps[s.App.ID] = a
 	}
@@ -217,8 +219,8 @@ func (c *Catalog) replace(states []cloud.AppState, fresh bool) error {
 			c.changed(id, nil)
 		}
 	}
-	for id, a := range c.apps {
-		c.changed(id, &a.state)
+	for _, a := range c.apps {
+		c.adopted(a)
 	}
 	return nil
 }
@@ -244,14 +246,19 @@ func (c *Catalog) Reload(ctx context.Context, appID string) error {
 		c.changed(appID, nil)
 		return nil
 	}
-	a, err := c.compile(state)
-	if err != nil {
-		return err
-	}
+	a := c.compile(state)
 	c.apps[appID] = a
 	c.swap()
-	c.changed(appID, &state)
+	c.adopted(a)
 	return nil
+}
+
+// adopted tells of an app that requests see from now on.
+func (c *Catalog) adopted(a *app) {
+	if a.failure != nil {
+		c.log.Error("the scripts of an app cannot run", "app_id", a.state.App.ID, "error", a.failure)
+	}
+	c.changed(a.state.App.ID, &a.state)
 }
 
 func (c *Catalog) changed(appID string, state *cloud.AppState) {
@@ -260,16 +267,15 @@ func (c *Catalog) changed(appID string, state *cloud.AppState) {
 	}
 }
 
-func (c *Catalog) compile(s cloud.AppState) (*app, error) {
+// compile makes an app ready. One whose env does not open is there without running,
+// so that it holds up no other.
+func (c *Catalog) compile(s cloud.AppState) *app {
 	env, err := openEnv(s, c.sealer)
-	if err != nil {
-		return nil, err
-	}
-	a := &app{state: s, env: env, router: newRouter(s.Routes), scripts: map[string]cloud.Runnable{}}
+	a := &app{state: s, env: env, failure: err, router: newRouter(s.Routes), scripts: map[string]cloud.Runnable{}}
 	for _, r := range s.Scripts {
 		a.scripts[r.ID] = r
 	}
-	return a, nil
+	return a
 }
 
 // swap makes the loaded apps the ones that requests see.
@@ -342,7 +348,8 @@ func (c *Catalog) Match(appID, method, rawURL string) (cloud.Route, map[string]s
 
 // PlanScript is the plan for running a script of an app for an event: in nobody's
 // name yet. CodeNotFound if the app has no such endpoint, as far as is known here;
-// CodeUnavailable before the tables are loaded.
+// CodeUnavailable before the tables are loaded, and while a secret of the app does
+// not open.
 func (c *Catalog) PlanScript(appID, scriptID string) (*cloud.Plan, error) {
 	t := c.current()
 	if t == nil {
@@ -350,6 +357,9 @@ func (c *Catalog) PlanScript(appID, scriptID string) (*cloud.Plan, error) {
 	}
 	if a := t.apps[appID]; a != nil {
 		if script, ok := a.scripts[scriptID]; ok {
+			if a.failure != nil {
+				return nil, a.failure
+			}
 			return &cloud.Plan{App: a.state.App, Script: script, Env: a.env}, nil
 		}
 	}

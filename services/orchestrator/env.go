@@ -8,7 +8,8 @@ import (
 
 var errNoSealer = errors.New("there is no master key")
 
-// openEnv is the env of an app; nil if it has no values.
+// openEnv is the env of an app; nil if it has no values. Its error is a
+// CodeUnavailable one that names a secret which does not open.
 func openEnv(state cloud.AppState, sealer cloud.Sealer) (*cloud.Env, error) {
 	if len(state.Env) == 0 {
 		return nil, nil
@@ -37,7 +38,7 @@ func openSecret(app cloud.App, v cloud.EnvValue, sealer cloud.Sealer) (string, e
 			return string(value), nil
 		}
 		if cloud.CodeOf(err) != cloud.CodeUnavailable {
-			return "", cloud.Errorf(cloud.CodeInternal,
+			return "", cloud.Errorf(cloud.CodeUnavailable,
 				"the secret %s of the app %q does not open with the master key %s: the stored value is damaged; set the secret anew, or restore the database",
 				v.Name, app.Slug, v.Secret.KeyID).Because(err)
 		}

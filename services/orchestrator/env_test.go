@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"errors"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestOpenEnv(t *testing.T) {
 	}{
 		"without a master key":   {nil, "1", cloud.CodeUnavailable, []string{"master key k1", "restore", "nothing was overwritten"}},
 		"with another":           {openSealer{"k2"}, "1", cloud.CodeUnavailable, []string{"master key k1", "restore", "nothing was overwritten"}},
-		"that was another app's": {openSealer{"k1"}, "2", cloud.CodeInternal, []string{"damaged"}},
+		"that was another app's": {openSealer{"k1"}, "2", cloud.CodeUnavailable, []string{"damaged"}},
 	} {
 		_, err := open(tt.sealer, secret(tt.of, "TOKEN", "abracadabra"))
 		e, _ := errors.AsType[*cloud.Error](err)
@@ -71,4 +72,59 @@ func TestOpenEnv(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An app whose secret does not open stops nobody else, and runs again once it does.
+func TestCatalog_brokenEnv(t *testing.T) {
+	t.Parallel()
+	state := func(id, slug string, env ...cloud.EnvValue) cloud.AppState {
+		return cloud.AppState{
+			App: cloud.App{ID: id, Slug: slug}, Env: env,
+			Routes:  []cloud.Route{{ID: id, ScriptID: id, Method: cloud.AnyMethod, Path: "/*", Mode: cloud.Sync}},
+			Scripts: []cloud.Runnable{{ID: id, Name: "s", AppID: id}},
+		}
+	}
+	source := &fakeSource{apps: map[string]cloud.AppState{
+		"1": state("1", cloud.DefaultApp, secret("1", "TOKEN", "abracadabra")),
+		"2": state("2", "damaged", secret("1", "TOKEN", "abracadabra")),
+	}}
+	var log strings.Builder
+	c := NewCatalog(CatalogConfig{Source: source, Sealer: openSealer{"k1"}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := c.loadAll(source.load); err != nil {
+		t.Fatal(err)
+	}
+	d := &Dispatcher{Catalog: c, Authenticate: authenticate, Authorizer: everyMayInvoke{}}
+	urls := func(slug, id string) []string {
+		return []string{"http://" + slug + "/x", "http://localhost" + ExecutePrefix + id}
+	}
+	runs := func(id string, urls []string) {
+		t.Helper()
+		for _, url := range urls {
+			if plan, w := dispatch(t, d, "GET", url, "pic_ada"); plan == nil || plan.App.ID != id {
+				t.Errorf("%s: %d %s", url, w.Code, w.Body)
+			}
+		}
+		if plan, err := c.PlanScript(id, id); err != nil || plan.App.ID != id {
+			t.Errorf("an event of %s: %v", id, err)
+		}
+	}
+	runs("1", urls("localhost", "1"))
+	for _, url := range urls("damaged.localhost", "2") {
+		plan, w := dispatch(t, d, "GET", url, "pic_ada")
+		if body := w.Body.String(); plan != nil || w.Code != 503 || !strings.Contains(body, "the secret TOKEN of the app") || strings.Contains(body, "abracadabra") {
+			t.Errorf("%s: %d %s", url, w.Code, body)
+		}
+	}
+	if _, err := c.PlanScript("2", "2"); cloud.CodeOf(err) != cloud.CodeUnavailable {
+		t.Errorf("an event of an app that cannot run: %v", err)
+	}
+	if !strings.Contains(log.String(), "TOKEN") || !strings.Contains(log.String(), "app_id=2") || strings.Contains(log.String(), "abracadabra") {
+		t.Errorf("logged %s", log.String())
+	}
+	source.apps["2"] = state("2", "damaged", secret("2", "TOKEN", "set anew"))
+	if err := c.Reload(t.Context(), "2"); err != nil {
+		t.Fatal(err)
+	}
+	runs("2", urls("damaged.localhost", "2"))
+	runs("1", urls("localhost", "1"))
 }

@@ -86,6 +86,9 @@ func (d *Dispatcher) plan(t *table, a *app, host string, instance bool, r *http.
 	if !ok {
 		return nil, "", cloud.Errorf(cloud.CodeRouteUnknown, "the route %s leads to a script that cannot run", m.Route.Path)
 	}
+	if a.failure != nil {
+		return nil, "", a.failure
+	}
 	plan := &cloud.Plan{App: a.state.App, Script: script, RouteID: m.Route.ID, Params: m.Params, Env: a.env}
 	plan.Principal, err = d.opportunistic(r, instance)
 	return plan, m.Route.Mode, err
@@ -156,6 +159,9 @@ func (d *Dispatcher) planByID(t *table, r *http.Request) (*cloud.Plan, error) {
 			return nil, unknown
 		}
 		return nil, err
+	}
+	if a.failure != nil {
+		return nil, a.failure
 	}
 	return &cloud.Plan{
 		App: a.state.App, Script: a.scripts[id], Principal: principal, Env: a.env, Sandboxed: true,
