@@ -10,6 +10,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -52,6 +53,7 @@ type hasher struct {
 	slots  chan struct{} // holds one per hashing
 	line   chan struct{} // holds one per hashing and per waiter
 	absent phc           // what is verified where there is no password
+	turns  atomic.Int64  // that were given to hash; tests count them
 }
 
 func newHasher(h Hashing, random io.Reader) (*hasher, error) {
@@ -86,6 +88,7 @@ func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	}
 	select {
 	case h.slots <- struct{}{}:
+		h.turns.Add(1)
 		return func() { <-h.slots; <-h.line }, nil
 	case <-ctx.Done():
 		<-h.line

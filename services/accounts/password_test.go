@@ -81,6 +81,35 @@ func TestHasher(t *testing.T) {
 	})
 }
 
+// The time that a log-in takes does not tell who exists: each costs one hash.
+func TestHasher_logIn(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{Store: NewMemory(nil), Hashing: Hashing{Memory: 8, Passes: 1, Threads: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inactive := false
+	for name, change := range map[string]cloud.UserChange{"ann": {}, "gone": {Active: &inactive}} {
+		user, _, err := s.CreateUser(t.Context(), Operator, cloud.UserDraft{Name: name})
+		if err == nil {
+			_, err = s.ChangeUser(t.Context(), Operator, user.ID, change)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := s.CreateUser(t.Context(), Operator, cloud.UserDraft{Name: "invited", Invite: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ann", "gone", "invited", "nobody", "", "no name"} {
+		before := s.hasher.turns.Load()
+		_, err := s.LogIn(t.Context(), cloud.LogIn{Name: name, Password: "wrong password"})
+		if n := s.hasher.turns.Load() - before; n != 1 || cloud.CodeOf(err) != cloud.CodeUnauthorized {
+			t.Errorf("logging in as %q cost %d hashes and gave %v, want one and %s", name, n, err, cloud.CodeUnauthorized)
+		}
+	}
+}
+
 func TestHasher_queue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
