@@ -20,6 +20,7 @@ type KeyDraft struct {
 // know of: CodeInvalid about "app".
 func (m *Manager) CreateKey(ctx context.Context, p *cloud.Principal, draft KeyDraft) (key cloud.APIKey, token string, err error) {
 	d := cloud.KeyDraft{Name: draft.Name, Scopes: draft.Scopes, ExpiresAt: draft.ExpiresAt}
+	slug := ""
 	if draft.App != "" {
 		app, err := m.appFor(ctx, p, draft.App)
 		if cloud.CodeOf(err) == cloud.CodeNotFound {
@@ -28,7 +29,11 @@ func (m *Manager) CreateKey(ctx context.Context, p *cloud.Principal, draft KeyDr
 		if err != nil {
 			return key, "", err
 		}
-		d.AppID = app.ID
+		d.AppID, slug = app.ID, app.Slug
+	}
+	note(ctx, setTo("scopes", new(joined(d.Scopes))), fact("app", slug))
+	if !d.ExpiresAt.IsZero() {
+		note(ctx, fact("expires_at", d.ExpiresAt.UTC().Format(time.RFC3339)))
 	}
 	return m.accounts.CreateKey(ctx, p, d)
 }

@@ -81,7 +81,7 @@ func (m *Manager) registerAPIKeys(api huma.API) {
 		Summary: "Make an API key for the caller", DefaultStatus: http.StatusCreated,
 		Description: "A key makes none that can do more than itself.",
 	}, func(ctx context.Context, c *caller, in *createKeyInput) (*createKeyOutput, error) {
-		about(ctx, "keys", in.Body.Name)
+		about(ctx, thing("keys", in.Body.Name))
 		draft := KeyDraft{Name: in.Body.Name, Scopes: in.Body.Scopes, App: in.Body.App}
 		if in.Body.ExpiresAt != nil {
 			draft.ExpiresAt = *in.Body.ExpiresAt

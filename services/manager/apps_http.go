@@ -81,7 +81,7 @@ func (m *Manager) registerApps(api huma.API) {
 		OperationID: "create-app", Method: http.MethodPost, Path: prefix + "/apps", Tags: []string{"apps"},
 		Summary: "Create an app", DefaultStatus: http.StatusCreated, Description: "The caller is its app_admin.",
 	}, func(ctx context.Context, c *caller, in *createAppInput) (*body[appJSON], error) {
-		about(ctx, "apps", in.Body.Slug)
+		about(ctx, thing("apps", in.Body.Slug)+fact("name", in.Body.Name))
 		app, err := m.CreateApp(ctx, in.Body.Slug, in.Body.Name, c.principal)
 		if err != nil {
 			return nil, err
@@ -114,6 +114,7 @@ func (m *Manager) registerApps(api huma.API) {
 		OperationID: "update-app", Method: http.MethodPatch, Path: prefix + "/apps/{app}", Tags: []string{"apps"},
 		Summary: "Rename an app",
 	}, func(ctx context.Context, c *caller, in *updateAppInput) (*body[appJSON], error) {
+		note(ctx, setTo("slug", in.Body.Slug), setTo("name", in.Body.Name))
 		app, err := m.UpdateApp(ctx, c.app.ID, AppChange{Slug: in.Body.Slug, Name: in.Body.Name})
 		return m.oneApp(ctx, c, app, err)
 	})

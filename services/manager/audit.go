@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,26 +53,97 @@ func target(path string, r *http.Request, c *caller) string {
 	return strings.Join(named, "/")
 }
 
-// about puts into the audit log what only the body of a request names.
-func about(ctx context.Context, kind string, names ...string) {
-	const most = 5
-	parts := make([]string, 0, most+1)
-	for _, name := range names[:min(len(names), most)] {
-		parts = append(parts, kind+"/"+name)
+// Bounds of a target, and of a name or value in it, in bytes: no long name leaves
+// the rest no room.
+const (
+	maxTarget = 500
+	maxQuoted = 200
+)
+
+// about puts into the audit log what only the body of a request names: things, as
+// many of them as there is room for.
+func about(ctx context.Context, things ...string) {
+	const more = len(", 999 more")
+	target := ""
+	for i, thing := range things {
+		if i > 0 && len(target)+len(", ")+len(thing)+more > maxTarget {
+			target += fmt.Sprintf(", %d more", len(things)-i)
+			break
+		}
+		if i > 0 {
+			target += ", "
+		}
+		target += thing
 	}
-	if more := len(names) - most; more > 0 {
-		parts = append(parts, fmt.Sprintf("%d more", more))
-	}
+	aim(ctx, target)
+}
+
+// note adds facts to what the audit log has as the target. They are never secret.
+func note(ctx context.Context, facts ...string) {
 	if e := cloud.AuditFrom(ctx); e != nil {
-		e.Target = strings.Join(parts, ", ")
+		aim(ctx, strings.TrimPrefix(e.Target+strings.Join(facts, ""), " "))
 	}
 }
 
 // rename puts a name into the audit log for what a path names by its id.
 func rename(ctx context.Context, id, name string) {
 	if e := cloud.AuditFrom(ctx); e != nil {
-		e.Target = strings.TrimSuffix(e.Target, id) + name
+		aim(ctx, strings.TrimSuffix(e.Target, id)+quoted(name, ","))
 	}
+}
+
+// aim sets the target of the entry in ctx.
+func aim(ctx context.Context, target string) {
+	if e := cloud.AuditFrom(ctx); e != nil {
+		e.Target = clipped(target, maxTarget)
+	}
+}
+
+// clipped is text, or its beginning and … in at most so many bytes.
+func clipped(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most-len("…")], "") + "…"
+}
+
+// thing is how the audit log names something, such as "scripts/hello".
+func thing(kind, name string) string { return kind + "/" + quoted(name, ",") }
+
+// fact is what the audit log says of a change, such as " role=owner"; of a zero
+// value nothing.
+func fact[T comparable](key string, value T) string {
+	if value == *new(T) {
+		return ""
+	}
+	return setTo(key, &value)
+}
+
+// setTo is fact for a field that stays as it is if value is nil.
+func setTo[T any](key string, value *T) string {
+	if value == nil {
+		return ""
+	}
+	return " " + key + "=" + quoted(fmt.Sprint(*value), " ")
+}
+
+// joined is a list as a fact has it.
+func joined[T ~string](list []T) string {
+	texts := make([]string, len(list))
+	for i, text := range list {
+		texts[i] = string(text)
+	}
+	return strings.Join(texts, ",")
+}
+
+// quoted is text, in quotes if it could be taken for more than one name or value:
+// with one of the marks, = or a quote in it, or what does not print.
+func quoted(text, marks string) string {
+	odd := func(r rune) bool { return !strconv.IsPrint(r) }
+	if text == "" || strings.ContainsAny(text, `="`+marks) || strings.ContainsFunc(text, odd) {
+		return clipped(strings.TrimSuffix(strconv.Quote(text), `"`), maxQuoted-1) + `"`
+	}
+	return clipped(text, maxQuoted)
 }
 
 // AuditQuery selects entries of the audit log, newest first.

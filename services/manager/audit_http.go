@@ -20,7 +20,7 @@ type auditEntryJSON struct {
 	Action  string    `json:"action" doc:"Id of the operation" example:"delete-app"`
 	AppID   string    `json:"app_id" doc:"Empty if it is about no app"`
 	App     string    `json:"app" doc:"The app's slug then"`
-	Target  string    `json:"target" doc:"What was changed" example:"scripts/hello"`
+	Target  string    `json:"target" doc:"What was changed, and what of it; at most 500 bytes" example:"users/ada role=owner"`
 }
 
 func newAuditEntryJSON(e cloud.AuditEntry) auditEntryJSON {

@@ -94,6 +94,7 @@ func TestAPI_audit(t *testing.T) {
 	ask("delete-route", "DELETE /apps/shop/routes/"+route, nil, in("routes/GET /x"))
 	trigger := ask("add-trigger", "POST /apps/shop/triggers", m{"script": "hello", "kind": "kv", "collection": "orders", "ops": []string{"set", "delete"}}, in("triggers/kv hello collection=orders ops=set,delete"))["id"].(string)
 	ask("update-trigger", "PATCH /apps/shop/triggers/"+trigger, m{"enabled": false, "key": "a b", "retry": m{"attempts": 2}}, in(`triggers/kv hello enabled=false key="a b" attempts=2`))
+	ask("add-trigger", "POST /apps/shop/triggers", m{"script": "hello", "kind": "cron", "schedule": "0 7 * * *", "enabled": false}, in(`triggers/cron hello schedule="0 7 * * *" enabled=false`))
 	ask("delete-trigger", "DELETE /apps/shop/triggers/"+trigger, nil, in("triggers/kv hello"))
 	ask("set-variable", "PUT /apps/shop/variables/COLOUR", m{"value": "red"}, in("variables/COLOUR"))
 	ask("delete-variable", "DELETE /apps/shop/variables/COLOUR", nil, in("variables/COLOUR"))

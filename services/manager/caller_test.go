@@ -1,8 +1,10 @@
 package manager
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -60,13 +62,48 @@ func TestNewAuditEntry(t *testing.T) {
 	}
 }
 
-func TestAbout_namesAFew(t *testing.T) {
+func TestAbout_whatThereIsRoomFor(t *testing.T) {
 	entry := &cloud.AuditEntry{}
 	ctx := cloud.WithAudit(t.Context(), entry)
-	about(ctx, "scripts", "a", "b", "c", "d", "e", "f", "g")
-	if want := "scripts/a, scripts/b, scripts/c, scripts/d, scripts/e, 2 more"; entry.Target != want {
+	var things []string
+	for i := range 200 {
+		things = append(things, thing("scripts", fmt.Sprintf("script-%03d", i))+fact("version", i+1))
+	}
+	about(ctx, things...)
+	if !strings.HasPrefix(entry.Target, "scripts/script-000 version=1, scripts/script-001 version=2, ") || !strings.HasSuffix(entry.Target, " version=16, 184 more") || len(entry.Target) > maxTarget {
+		t.Errorf("target = %q", entry.Target)
+	}
+	about(ctx, strings.Repeat("ä", maxTarget))
+	if want := strings.Repeat("ä", 248) + "…"; entry.Target != want {
 		t.Errorf("target = %q, want %q", entry.Target, want)
 	}
-	about(t.Context(), "scripts", "a") // of an unrecorded change
+	about(t.Context(), "scripts/a") // of an unrecorded change
+	note(t.Context(), fact("role", "owner"))
 	rename(t.Context(), "a", "b")
+}
+
+// No name and no value looks like another fact, or leaves no room for one.
+func TestAbout_whatIsNoFact(t *testing.T) {
+	for _, test := range []struct{ name, want string }{
+		{"ci", `keys/ci name=ci`},
+		{"the ci", `keys/the ci name="the ci"`},
+		{"ci scopes=log:read", `keys/"ci scopes=log:read" name="ci scopes=log:read"`},
+		{`"`, `keys/"\"" name="\""`},
+		{"a, users/root", `keys/"a, users/root" name="a, users/root"`},
+		{"\u202Eic", `keys/"\u202eic" name="\u202eic"`},
+		{"", `keys/""`},
+	} {
+		if got := thing("keys", test.name) + fact("name", test.name); got != test.want {
+			t.Errorf("%q: %s, want %s", test.name, got, test.want)
+		}
+	}
+	for _, long := range []string{strings.Repeat("x", 300), strings.Repeat("\U000e0001", 100)} {
+		entry := &cloud.AuditEntry{Target: "keys/ID"}
+		ctx := cloud.WithAudit(t.Context(), entry)
+		rename(ctx, "ID", long)
+		note(ctx, fact("role", "owner"), setTo("active", new(false)))
+		if !strings.HasSuffix(entry.Target, " role=owner active=false") || len(entry.Target) > maxTarget {
+			t.Errorf("target = %q", entry.Target)
+		}
+	}
 }

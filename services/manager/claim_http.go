@@ -19,7 +19,7 @@ func (m *Manager) registerClaim(api huma.API) {
 		OperationID: "claim", Method: http.MethodPost, Path: prefix + "/claim", Tags: []string{"sessions"},
 		Summary: "Become the first owner of an instance that has none", DefaultStatus: http.StatusCreated, MaxBodyBytes: maxStrangersBody,
 	}, func(ctx context.Context, c *caller, in *claimInput) (*loggedInOutput, error) {
-		about(ctx, "users", in.Body.Name)
+		about(ctx, thing("users", in.Body.Name))
 		l, err := m.accounts.Claim(ctx, in.Body.Name, in.Body.Password, c.client)
 		return newLoggedInOutput(c, l, in.Body.Cookie), err
 	})

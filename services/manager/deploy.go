@@ -69,14 +69,21 @@ func (m *Manager) Deploy(ctx context.Context, appID string, drafts []ScriptDraft
 		if err != nil {
 			return err
 		}
+		old := len(site.routes)
 		for i, d := range drafts {
 			if err := m.addRoutes(ctx, tx, site, scripts, saved[i].Script, d.Routes); err != nil {
 				return prefixed(err, fmt.Sprintf("scripts[%d].", i))
 			}
 		}
+		var things []string
 		for _, s := range saved {
 			out = append(out, Deployed{Script: s.Script, Routes: site.of(s.Script.ID)})
+			things = append(things, thing("scripts", s.Script.Name)+fact("version", s.Script.Version))
 		}
+		for _, r := range site.routes[old:] {
+			things = append(things, thing("routes", routeName(r)))
+		}
+		about(ctx, things...)
 		return nil
 	})
 	if err != nil {

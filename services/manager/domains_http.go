@@ -46,7 +46,7 @@ func (m *Manager) registerDomains(api huma.API) {
 		OperationID: "add-domain", Method: http.MethodPost, Path: prefix + "/apps/{app}/domains", Tags: []string{"domains"},
 		Summary: "Claim a host for an app", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, c *caller, in *addDomainInput) (*body[domainJSON], error) {
-		about(ctx, "domains", in.Body.Host)
+		about(ctx, thing("domains", in.Body.Host))
 		d, err := m.AddDomain(ctx, c.app.ID, in.Body.Host, c.principal)
 		return &body[domainJSON]{newDomainJSON(d)}, err
 	})

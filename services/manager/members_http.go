@@ -53,6 +53,7 @@ func (m *Manager) registerMembers(api huma.API) {
 		OperationID: "set-member", Method: http.MethodPut, Path: prefix + "/apps/{app}/members/{user}", Tags: []string{"members"},
 		Summary: "Give a user a role in an app",
 	}, func(ctx context.Context, c *caller, in *setMemberInput) (*body[memberJSON], error) {
+		note(ctx, fact("role", in.Body.Role))
 		member, err := m.accounts.SetMember(ctx, c.app.ID, in.User, in.Body.Role)
 		return &body[memberJSON]{newMemberJSON(member)}, err
 	})

@@ -132,12 +132,14 @@ func (m *Manager) DeleteRoute(ctx context.Context, appID, id string) error {
 			return err
 		}
 		if i := slices.IndexFunc(routes, func(r cloud.Route) bool { return r.ID == id }); i >= 0 {
-			r := routes[i]
-			rename(ctx, id, r.Method+" "+r.Host+r.Path)
+			rename(ctx, id, routeName(routes[i]))
 		}
 		return tx.DeleteRoute(ctx, id)
 	})
 }
+
+// routeName is what the audit log calls a route.
+func routeName(r cloud.Route) string { return r.Method + " " + r.Host + r.Path }
 
 // MatchRoute tells which route a request would reach, its script's name and the
 // parameters. The errors are those of Router.Match.

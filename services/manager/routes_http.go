@@ -99,7 +99,7 @@ func (m *Manager) registerRoutes(api huma.API) {
 		OperationID: "add-route", Method: http.MethodPost, Path: prefix + "/apps/{app}/routes", Tags: []string{"routes"},
 		Summary: "Lead requests to a script", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, c *caller, in *routeInput) (*body[routeJSON], error) {
-		about(ctx, "routes", cmp.Or(in.Body.Method, cloud.AnyMethod)+" "+in.Body.Host+in.Body.Path)
+		about(ctx, thing("routes", cmp.Or(in.Body.Method, cloud.AnyMethod)+" "+in.Body.Host+in.Body.Path)+fact("script", in.Body.Script)+fact("mode", in.Body.Mode))
 		r, err := m.AddRoute(ctx, c.app.ID, in.Body.Script, in.Body.draft())
 		if err != nil {
 			return nil, err

@@ -54,8 +54,11 @@ func (m *Manager) SaveScript(ctx context.Context, appID string, d ScriptDraft, b
 			return err
 		}
 		d.Routes = []RouteDraft{}
-		saved, err = m.save(ctx, tx, scripts, []ScriptDraft{d}, by)
-		return unprefixed(err, "scripts[0].")
+		if saved, err = m.save(ctx, tx, scripts, []ScriptDraft{d}, by); err != nil {
+			return unprefixed(err, "scripts[0].")
+		}
+		note(ctx, fact("version", saved[0].Script.Version))
+		return nil
 	})
 	if err != nil {
 		return Saved{}, err
@@ -81,8 +84,12 @@ func (m *Manager) Rollback(ctx context.Context, appID, ref string, version int, 
 			return err
 		}
 		d := ScriptDraft{Name: s.Name, Kind: old.Kind, Language: old.Language, Source: old.Source, Routes: []RouteDraft{}}
-		saved, err = m.save(ctx, tx, scripts, []ScriptDraft{d}, by)
-		return unprefixed(err, "scripts[0].")
+		if saved, err = m.save(ctx, tx, scripts, []ScriptDraft{d}, by); err != nil {
+			return unprefixed(err, "scripts[0].")
+		}
+		rename(ctx, ref, s.Name)
+		note(ctx, fact("version", saved[0].Script.Version), fact("from", version))
+		return nil
 	})
 	if err != nil {
 		return cloud.Script{}, err
@@ -111,6 +118,7 @@ func (m *Manager) DeleteScript(ctx context.Context, appID, ref string) error {
 				return cloud.Errorf(cloud.CodeConflict, "%q is imported by %s; change or delete them first", s.Name, strings.Join(importers, ", "))
 			}
 		}
+		rename(ctx, ref, s.Name)
 		return tx.DeleteScript(ctx, s.ID)
 	})
 }

@@ -238,13 +238,10 @@ func (m *Manager) registerScripts(api huma.API) {
 		Summary: "Save scripts and add routes, all or nothing", MaxBodyBytes: maxDeployBody,
 	}, func(ctx context.Context, c *caller, in *deployInput) (*deployOutput, error) {
 		drafts := make([]ScriptDraft, len(in.Body.Scripts))
-		names := make([]string, len(in.Body.Scripts))
 		for i, s := range in.Body.Scripts {
-			names[i] = s.Name
 			drafts[i] = s.draft(s.Name)
 			drafts[i].Routes = routeDrafts(s.Routes)
 		}
-		about(ctx, "scripts", names...)
 		deployed, err := m.Deploy(ctx, c.app.ID, drafts, c.principal.Name)
 		if err != nil {
 			return nil, err

@@ -71,6 +71,12 @@ func (m *Manager) AddTrigger(ctx context.Context, appID string, p *cloud.Princip
 		if len(triggers) >= m.quotas.Triggers {
 			return cloud.Errorf(cloud.CodeLimit, "the app has %d triggers, the most it may have", len(triggers))
 		}
+		about(ctx, thing("triggers", triggerName(t))+
+			fact("collection", t.Filter.Collection)+fact("key", t.Filter.Key)+fact("ops", joined(t.Filter.Ops))+
+			fact("schedule", t.Filter.Schedule)+fact("time_zone", t.Filter.TimeZone))
+		if d.Disabled {
+			note(ctx, setTo("enabled", new(false)))
+		}
 		added, err = tx.AddTrigger(ctx, t)
 		return err
 	})
@@ -91,6 +97,7 @@ func (m *Manager) UpdateTrigger(ctx context.Context, appID, id string, p *cloud.
 			return err
 		}
 		rename(ctx, id, triggerName(old))
+		note(ctx, c.facts()...)
 		t := registeredBy(p, c.of(old))
 		if c.Script != nil {
 			script, err := endpointForTrigger(ctx, tx, *c.Script)
@@ -181,6 +188,19 @@ func (c TriggerChange) of(t cloud.Trigger) cloud.Trigger {
 		Cap:      cmp.Or(c.Retry.Cap, t.Retry.Cap),
 	}
 	return t
+}
+
+// facts are what the audit log says of the change.
+func (c TriggerChange) facts() []string {
+	facts := []string{
+		setTo("script", c.Script), setTo("enabled", c.Enabled), setTo("collection", c.Collection), setTo("key", c.Key),
+		setTo("schedule", c.Schedule), setTo("time_zone", c.TimeZone),
+		fact("attempts", c.Retry.Attempts), fact("backoff", c.Retry.Backoff), fact("base", c.Retry.Base), fact("cap", c.Retry.Cap),
+	}
+	if c.Ops != nil {
+		facts = append(facts, setTo("ops", new(joined(*c.Ops))))
+	}
+	return facts
 }
 
 func set[T any](field *T, value *T) {

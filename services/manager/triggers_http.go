@@ -103,7 +103,6 @@ func (m *Manager) registerTriggers(api huma.API) {
 		Description: "The script runs in the caller's name, with no more than the scopes of the key that the caller came with.",
 	}, func(ctx context.Context, c *caller, in *addTriggerInput) (*body[triggerJSON], error) {
 		b := in.Body
-		about(ctx, "triggers", triggerName(cloud.Trigger{Kind: b.Kind, Script: b.Script}))
 		t, err := m.AddTrigger(ctx, c.app.ID, c.principal, TriggerDraft{
 			Script: b.Script, Kind: b.Kind,
 			Filter: cloud.TriggerFilter{Collection: b.Collection, Key: b.Key, Ops: b.Ops, Schedule: b.Schedule, TimeZone: b.TimeZone},

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -87,7 +88,7 @@ func (m *Manager) registerUsers(api huma.API) {
 		OperationID: "create-user", Method: http.MethodPost, Path: prefix + "/users", Tags: []string{"users"},
 		Summary: "Create a user", DefaultStatus: http.StatusCreated,
 	}, func(ctx context.Context, c *caller, in *createUserInput) (*createUserOutput, error) {
-		about(ctx, "users", in.Body.Name)
+		about(ctx, thing("users", in.Body.Name)+fact("role", cmp.Or(in.Body.Role, cloud.Member))+fact("invite", in.Body.Invite))
 		user, handover, err := m.accounts.CreateUser(ctx, c.principal, cloud.UserDraft{Name: in.Body.Name, Role: in.Body.Role, Invite: in.Body.Invite})
 		out := &createUserOutput{}
 		out.Body.User, out.Body.HandoverJSON = newUserJSON(user), newHandoverJSON(c, handover)
@@ -114,6 +115,7 @@ func (m *Manager) registerUsers(api huma.API) {
 		Summary:     "Rename, promote, demote, activate or deactivate a user",
 		Description: "Only owners change owners or make one. The last owner stays.",
 	}, func(ctx context.Context, c *caller, in *updateUserInput) (*body[userJSON], error) {
+		note(ctx, setTo("role", in.Body.Role), setTo("active", in.Body.Active), setTo("name", in.Body.Name))
 		user, err := m.accounts.ChangeUser(ctx, c.principal, c.user.ID, cloud.UserChange(in.Body))
 		return &body[userJSON]{newUserJSON(user)}, err
 	})
@@ -135,7 +137,9 @@ func (m *Manager) registerUsers(api huma.API) {
 		OperationID: "reset-user", Method: http.MethodPost, Path: prefix + "/users/{user}/reset", Tags: []string{"users"},
 		Summary: "Give a user a new way in; ends the user's sessions and second factor",
 	}, func(ctx context.Context, c *caller, in *resetUserInput) (*body[HandoverJSON], error) {
-		handover, err := m.accounts.ResetAccess(ctx, c.principal, c.user.ID, in.Body != nil && in.Body.Invite)
+		invite := in.Body != nil && in.Body.Invite
+		note(ctx, fact("invite", invite))
+		handover, err := m.accounts.ResetAccess(ctx, c.principal, c.user.ID, invite)
 		return &body[HandoverJSON]{newHandoverJSON(c, handover)}, err
 	})
 
