@@ -118,6 +118,10 @@ func (k *Keyring) follow() {
 	}
 }
 
+// ErrMissingKey is in the chain of errors about keys that trying again does not
+// bring back.
+var ErrMissingKey = errors.New("a master key is missing")
+
 // missing is the error about values that are sealed with keys that are not here.
 func (k *Keyring) missing(ids []string) error {
 	where := "the master key that was given"
@@ -126,11 +130,11 @@ func (k *Keyring) missing(ids []string) error {
 	}
 	return cloud.Errorf(cloud.CodeUnavailable,
 		"secrets in the database are sealed with the master key %s, which is not in %s: add the line with that key from a copy, below the first key, and start again. Nothing was changed",
-		strings.Join(ids, ", "), where)
+		strings.Join(ids, ", "), where).Because(ErrMissingKey)
 }
 
 // Check tells whether everything in vault can be opened, as far as its keys are
-// concerned. If not, the CodeUnavailable error names the keys that are missing
+// concerned. If not, the CodeUnavailable error, with ErrMissingKey in its chain, names the keys that are missing
 // and says how to restore them. Nothing is changed.
 func (k *Keyring) Check(ctx context.Context, vault Vault) error {
 	ids, err := vault.KeyIDs(ctx)
