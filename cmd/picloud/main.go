@@ -12,6 +12,7 @@ import (
 	"syscall"
 	_ "time/tzdata" // schedules name time zones, which a small system does not have
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -71,6 +72,7 @@ func main() {
 		caddycloud.BuildCommand = []string{self, buildScript}
 	}
 	if len(os.Args) > 1 && slices.ContainsFunc(caddyCommands, func(c struct{ name, short string }) bool { return c.name == os.Args[1] }) {
+		caddycloud.Fatal = fail
 		caddycmd.Main()
 		return
 	}
@@ -81,6 +83,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "picloud:", err)
 		os.Exit(1)
 	}
+}
+
+// fail ends Caddy and the process, in the background.
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "picloud:", err)
+	go func() {
+		_ = caddy.Stop()
+		os.Exit(caddy.ExitCodeFailedStartup)
+	}()
 }
 
 func rootCommand() *cobra.Command {

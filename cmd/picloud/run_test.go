@@ -105,32 +105,8 @@ func startRun(t *testing.T, options string) *runServer {
 
 func startRunOn(t *testing.T, database, options string) *runServer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
-	dir := t.TempDir()
-	config, token := filepath.Join(dir, "Caddyfile"), filepath.Join(dir, "owner-token")
-	text := fmt.Sprintf(`{
-	admin off
-	persist_config off
-	storage file_system %q
-	picloud {
-		database %q
-		%s
-	}
-}
-http://%s {
-	picloud_manager
-	picloud_orchestrator
-	picloud_executor
-}
-`, dir, database, options, address)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	config, address := runConfig(t, database, options)
+	token := filepath.Join(filepath.Dir(config), "owner-token")
 	bin := filepath.Join(cloudtest.Binaries(t), "picloud")
 	migrate := exec.CommandContext(t.Context(), bin, "migrate", "--owner-token", token)
 	migrate.Env = append(os.Environ(), "PICLOUD_DATABASE_URL="+database)
@@ -165,4 +141,36 @@ http://%s {
 			t.Fatal("the server did not answer within a minute")
 		}
 	}
+}
+
+// runConfig writes a Caddyfile for a free address.
+func runConfig(t *testing.T, database, options string) (config, address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	_ = l.Close()
+	dir := t.TempDir()
+	config = filepath.Join(dir, "Caddyfile")
+	text := fmt.Sprintf(`{
+	admin off
+	persist_config off
+	storage file_system %q
+	picloud {
+		database %q
+		%s
+	}
+}
+http://%s {
+	picloud_manager
+	picloud_orchestrator
+	picloud_executor
+}
+`, dir, database, options, address)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return config, address
 }

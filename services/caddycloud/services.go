@@ -2,6 +2,7 @@ package caddycloud
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -34,6 +35,9 @@ var (
 	// standard input and output: each build runs in such a process, so that a
 	// source that overflows a stack takes no server with it. Empty: in this one.
 	BuildCommand []string
+	// Fatal, if not nil, ends the process, since the master key that it was given is
+	// not the one of its database. It must not wait for Destruct.
+	Fatal func(error)
 )
 
 // Config is what Open needs.
@@ -69,7 +73,13 @@ type Services struct {
 	recorder *executor.Recorder
 	builds   *buildSet
 	memory   *idle.Notice // when requests have ceased
+	clock    *clockWatch
 	drain    time.Duration
+	log      *slog.Logger
+
+	keyring *secrets.Guard
+	checks  chan struct{} // empty: the keyring is still to be checked
+	checker sync.WaitGroup
 }
 
 // Open puts the services together. It does not connect to the database; Start
@@ -78,10 +88,18 @@ func Open(c Config) (_ *Services, err error) {
 	s := &Services{hosts: orchestrator.Hosts{Names: c.InstanceHosts}, builds: newBuildSet(), memory: idle.New(memoryIdle, releaseMemory), drain: c.Drain}
 	s.met = make(chan struct{})
 	s.meet = sync.OnceFunc(func() { close(s.met) })
-	keyring, err := c.SecretKey.keyring()
+	ring, err := c.SecretKey.keyring()
 	if err != nil {
 		return nil, err
 	}
+	if s.clock, err = watchClock(never); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.clock.Close()
+		}
+	}()
 	if s.pool, err = postgres.NewPool(context.Background(), c.Database); err != nil {
 		return nil, err
 	}
@@ -97,6 +115,9 @@ func Open(c Config) (_ *Services, err error) {
 	if s.recorder, err = executor.NewRecorder(executor.RecorderConfig{Store: postgres.NewExecutions(s.pool), Logger: c.Logger}); err != nil {
 		return nil, err
 	}
+	s.log, s.checks = c.Logger, make(chan struct{}, 1)
+	vault := postgres.NewEnv(s.pool, nil)
+	s.keyring = secrets.NewGuard(ring, vault)
 	var policy authz.Policy
 	poke := func() { s.Events.Poke() }
 	emitter := postgres.NewEmitter(postgres.EmitterConfig{Poke: poke, Logger: c.Logger})
@@ -106,17 +127,17 @@ func Open(c Config) (_ *Services, err error) {
 	s.catalog = orchestrator.NewCatalog(orchestrator.CatalogConfig{
 		Source:   postgres.NewSource(s.pool, cloud.DefaultLimits, emitter),
 		Hosts:    s.hosts,
-		Sealer:   keyring,
+		Sealer:   s.keyring,
 		Snapshot: snapshot(c.StateDir, s.pool.Config().ConnConfig),
 		OnChange: s.changed,
 		OnDue:    s.due,
 		Logger:   c.Logger,
 	})
 	env := secrets.New(secrets.Config{
-		Store: postgres.NewEnv(s.pool, nil), Sealer: keyring, Authorizer: policy,
+		Store: vault, Sealer: s.keyring, Authorizer: policy,
 		Reload: s.catalog.Reload, Logger: c.Logger,
 	})
-	users, err := accounts.New(accounts.Config{Store: postgres.NewAccounts(s.pool, nil), Sealer: keyring, Logger: c.Logger})
+	users, err := accounts.New(accounts.Config{Store: postgres.NewAccounts(s.pool, nil), Sealer: s.keyring, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +160,7 @@ func Open(c Config) (_ *Services, err error) {
 	s.meter = newMeter(outbox.Depth, s.Executor.Stats, c.Logger)
 	attempts := &runner{plan: s.catalog.PlanScript, reload: s.catalog.Reload, principals: &principals{find: users.Principals}, run: s.Executor.Run, used: s.memory.Used}
 	s.Events = events.New(events.Config{
-		Store: outbox, Run: attempts.Run, Trusted: s.device.trusted, Observe: s.meter.observe, Alarm: s.device.alarm, Logger: c.Logger,
+		Store: outbox, Run: attempts.Run, ClockSet: s.clock.set, Trusted: s.device.trusted, Observe: s.meter.observe, Alarm: s.device.alarm, Logger: c.Logger,
 	})
 	s.Dispatcher = &orchestrator.Dispatcher{Catalog: s.catalog, Authenticate: users.Authenticate, Authorizer: policy, Claimed: users.Claimed, Accept: inbox.Accept}
 	s.Manager, err = manager.New(manager.Config{
@@ -203,9 +224,39 @@ func (s *Services) Met() <-chan struct{} { return s.met }
 // only the database knows of.
 func (s *Services) due() {
 	s.meet()
+	s.checkKeyring()
 	s.Events.Start()
 	s.Events.Poke()
 }
+
+// checkKeyring makes sure, once, that the master key is the database's own, and
+// else ends the process or, where that is not to be done, says so in the log: apps
+// with secrets do not run then, and nothing is sealed. It does not block.
+func (s *Services) checkKeyring() {
+	select {
+	case s.checks <- struct{}{}:
+	default:
+		return
+	}
+	s.checker.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), keyringPatience)
+		defer cancel()
+		err := s.keyring.Check(ctx)
+		switch {
+		case err == nil:
+		case errors.Is(err, secrets.ErrMissingKey):
+			s.log.Error("the master key is not the one of the database", "error", err)
+			if Fatal != nil {
+				Fatal(err)
+			}
+		default: // the next connection tries again
+			<-s.checks
+		}
+	})
+}
+
+// keyringPatience bounds how long the check of the master key takes.
+const keyringPatience = 10 * time.Second
 
 // Loaded is closed once requests can be dispatched.
 func (s *Services) Loaded() <-chan struct{} { return s.catalog.Loaded() }
@@ -250,6 +301,8 @@ func (s *Services) Destruct() error {
 	records, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	s.recorder.Stop(records)
+	s.clock.Close()
+	s.checker.Wait()
 	s.pool.Close()
 	return nil
 }
