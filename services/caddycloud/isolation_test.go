@@ -50,7 +50,7 @@ var gates = map[string]gate{
 	"list-own-sessions":  {session: true},
 	"end-own-session":    {session: true},
 	"end-other-sessions": {session: true},
-	"begin-totp":         {session: true},
+	"begin-totp":         gate{session: true}.with(`{"password":"wrong"}`),
 	"confirm-totp":       gate{session: true}.with(`{"code":"000000"}`),
 	"disable-totp":       gate{session: true}.with(`{"password":"wrong"}`),
 	"list-own-api-keys":  {anybody: true},
