@@ -40,6 +40,9 @@ type Config struct {
 	// Trusted returns when the clock can be believed, which a board without one
 	// takes a while for; until then no schedule fires. Nil: at once.
 	Trusted func(ctx context.Context) error
+	// ClockSet gets a value when the time of day was set. Nil: that is noticed when
+	// something else happens.
+	ClockSet <-chan struct{}
 	// Observe is told of each attempt: its kind, fate, and how long it was due
 	// before it began. Nil: nobody is.
 	Observe func(kind cloud.EventKind, fate Fate, waited time.Duration)
@@ -194,13 +197,14 @@ func (d *Dispatcher) loop() {
 	alarm := newTimer()
 	defer alarm.Stop()
 	var clock clock
-	mend := true // what schedules wait for may be wrong: nobody has looked since the start
+	mend := true // what is waited for may be wrong: nobody has looked since the start
 	failures := 0
 	for {
 		select {
 		case <-d.begin.Done():
 			return
 		case <-d.poke:
+		case <-d.cfg.ClockSet:
 		case <-alarm.C:
 		}
 		alarm.Stop()
@@ -265,7 +269,7 @@ const (
 func (d *Dispatcher) round(schedules, mend bool) (wait time.Duration, more bool, err error) {
 	ctx := d.attempt // not begin: what is claimed must be known to have been
 	if mend {
-		if err := d.cfg.Store.MendSchedules(ctx, d.cfg.Now(), Next); err != nil {
+		if err := d.cfg.Store.MendClock(ctx, d.cfg.Now(), d.cfg.Lease, d.leases(), Next); err != nil {
 			return 0, false, err
 		}
 	}

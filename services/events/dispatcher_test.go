@@ -86,8 +86,8 @@ func (s *spy) FireSchedules(ctx context.Context, now time.Time, n int, next even
 	return fired, err
 }
 
-func (s *spy) MendSchedules(ctx context.Context, now time.Time, next events.NextRun) error {
-	return s.call("MendSchedules", func() error { return s.Store.MendSchedules(ctx, now, next) })
+func (s *spy) MendClock(ctx context.Context, now time.Time, lease time.Duration, except []events.Lease, next events.NextRun) error {
+	return s.call("MendClock", func() error { return s.Store.MendClock(ctx, now, lease, except, next) })
 }
 
 func (s *spy) SweepDeadLetters(ctx context.Context, before time.Time, n int) (swept int, err error) {
@@ -129,6 +129,8 @@ type world struct {
 	output output       // of the log
 	offset atomic.Int64 // nanoseconds, of the time of day from the clock of the test
 
+	clockSet chan struct{}
+
 	mu       sync.Mutex
 	attempts []attempt
 }
@@ -145,7 +147,7 @@ func newWorld(t *testing.T, run run, change func(*events.Config)) *world {
 // join gives the world one more dispatcher: the receiver's store with a
 // dispatcher and a record of its own.
 func (w *world) join(run run, change func(*events.Config)) *world {
-	n := &world{T: w.T, store: w.store, spy: &spy{Store: w.store, calls: map[string]int{}}}
+	n := &world{T: w.T, store: w.store, spy: &spy{Store: w.store, calls: map[string]int{}}, clockSet: make(chan struct{}, 1)}
 	n.cfg = events.Config{
 		Store: n.spy,
 		Run: func(begin, ctx context.Context, d cloud.Delivery) (events.Result, error) {
@@ -158,7 +160,7 @@ func (w *world) join(run run, change func(*events.Config)) *world {
 			return run(begin, ctx, d)
 		},
 		Logger: slog.New(slog.NewTextHandler(&n.output, nil)),
-		Now:    n.now,
+		Now:    n.now, ClockSet: n.clockSet,
 	}
 	if change != nil {
 		change(&n.cfg)
@@ -189,7 +191,13 @@ func (w *world) put(app string, change func(*cloud.Delivery)) cloud.Delivery {
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 
 // setClock puts the time of day so far from the clock of the test.
-func (w *world) setClock(offset time.Duration) { w.offset.Store(int64(offset)) }
+func (w *world) setClock(offset time.Duration) {
+	w.offset.Store(int64(offset))
+	select {
+	case w.clockSet <- struct{}{}:
+	default:
+	}
+}
 
 // made are the attempts since the last made.
 func (w *world) made() []attempt {
@@ -1186,7 +1194,6 @@ func TestDispatcher_SchedulesWhenTheClockIsSetForward(t *testing.T) {
 		time.Sleep(10*time.Minute + time.Second)
 		w.wantMade(10)
 		w.setClock(365 * 24 * time.Hour)
-		w.d.Poke()
 		w.wantMade(1)
 		time.Sleep(10 * time.Minute)
 		w.wantMade(10)
@@ -1201,15 +1208,33 @@ func TestDispatcher_SchedulesWhenTheClockIsSetBack(t *testing.T) {
 		time.Sleep(10*time.Minute + time.Second)
 		w.wantMade(10)
 		w.setClock(-365 * 24 * time.Hour)
-		w.d.Poke()
 		w.wantMade(0)
 		time.Sleep(10 * time.Minute)
 		w.wantMade(10)
 		w.spy.mu.Lock()
 		defer w.spy.mu.Unlock()
-		if n := w.spy.calls["MendSchedules"]; n != 2 {
+		if n := w.spy.calls["MendClock"]; n != 2 {
 			w.Errorf("schedules were mended %d times, want 2", n)
 		}
+	})
+}
+
+// What waits for another attempt does not wait until the time comes once more, and
+// what runs is left alone.
+func TestDispatcher_RetriesWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	inBubble(t, byApp(map[string]run{"failing": fails, "slow": sleeps(10 * time.Minute)}), nil, func(w *world) {
+		w.put("slow", nil)
+		w.put("failing", func(d *cloud.Delivery) {
+			d.Retry = cloud.RetryPolicy{Attempts: 2, Backoff: cloud.Constant, Base: time.Minute, Cap: time.Hour}
+		})
+		w.wantMade(2)
+		w.setClock(-365 * 24 * time.Hour)
+		time.Sleep(2 * time.Minute)
+		w.wantMade(1)
+		time.Sleep(time.Hour)
+		w.wantMade(0)
+		w.wantEmpty()
 	})
 }
 
@@ -1303,7 +1328,6 @@ func TestDispatcher_LeasesWhenTheClockIsSetForward(t *testing.T) {
 		w.put("app", nil)
 		w.wantMade(1)
 		w.setClock(365 * 24 * time.Hour)
-		w.d.Poke()
 		time.Sleep(time.Hour)
 		w.wantMade(0)
 		w.wantEmpty()

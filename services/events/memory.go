@@ -293,10 +293,23 @@ func (m *Memory) FireSchedules(_ context.Context, now time.Time, n int, next Nex
 	return fired, nil
 }
 
-// MendSchedules implements Store.
-func (m *Memory) MendSchedules(_ context.Context, now time.Time, next NextRun) error {
+// MendClock implements Store.
+func (m *Memory) MendClock(_ context.Context, now time.Time, lease time.Duration, except []Lease, next NextRun) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, r := range m.rows {
+		if slices.Contains(except, r.lease()) {
+			continue
+		}
+		m.displace(r)
+		if due := now.Add(min(r.Retry.Cap, max(0, r.DueAt.Sub(r.At)))); due.Before(r.DueAt) {
+			r.DueAt = stamp(due)
+		}
+		if until := now.Add(lease); until.Before(r.leasedUntil) {
+			r.leasedUntil = stamp(until)
+		}
+		m.place(r)
+	}
 	for id, t := range m.triggers {
 		if !t.Enabled || t.NextAt.IsZero() {
 			continue

@@ -52,9 +52,12 @@ type Store interface {
 	// a user goes on to its next run without one.
 	FireSchedules(ctx context.Context, now time.Time, n int, next NextRun) (int, error)
 
-	// MendSchedules stores the next run of each enabled cron trigger for which it
-	// would be earlier by the time now than what is stored: the clock was set back.
-	MendSchedules(ctx context.Context, now time.Time, next NextRun) error
+	// MendClock puts right what the clock, which was set back since, has put too far
+	// into the future: the next run of each enabled cron trigger for which it would be
+	// earlier by the time now than what is stored; deliveries, which wait no longer
+	// than their policy's Cap from now, nor than after they happened; and leases, which
+	// last no longer than lease from now. Deliveries in except are left alone.
+	MendClock(ctx context.Context, now time.Time, lease time.Duration, except []Lease, next NextRun) error
 
 	// DeadLetters are newest first, and come without their Payload.
 	DeadLetters(ctx context.Context, filter cloud.DeadLetterFilter) ([]cloud.DeadLetter, error)

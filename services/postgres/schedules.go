@@ -75,8 +75,28 @@ func (s *Events) FireSchedules(ctx context.Context, now time.Time, n int, next e
 	return fired, nil
 }
 
-// MendSchedules implements events.Store.
-func (s *Events) MendSchedules(ctx context.Context, now time.Time, next events.NextRun) error {
+// mendOutbox brings back what is due, or leased, too late; $1 is now, $2 when leases
+// pass at the latest, $3 and $4 the ids and attempts of leases left out. It locks in
+// the order in which outcomes are settled.
+const mendOutbox = `
+	UPDATE outbox o SET due_at = late.due, leased_until = least(o.leased_until, $2::timestamptz)
+	FROM (
+		SELECT id, least(due_at, $1::timestamptz + least(greatest(due_at - at, interval '0'), cap_ms * interval '1 ms')) AS due FROM outbox
+		WHERE (due_at > $1 OR leased_until > $2) AND (id, attempt) NOT IN (SELECT * FROM unnest($3::bigint[], $4::smallint[]))
+		ORDER BY id FOR UPDATE
+	) late
+	WHERE o.id = late.id AND (o.due_at > late.due OR o.leased_until > $2)`
+
+// MendClock implements events.Store.
+func (s *Events) MendClock(ctx context.Context, now time.Time, lease time.Duration, except []events.Lease, next events.NextRun) error {
+	ids, attempts := leases(except)
+	if _, err := s.pool.Exec(ctx, mendOutbox, stamp(now), stamp(now.Add(lease)), ids, attempts); err != nil {
+		return translate(err)
+	}
+	return s.mendSchedules(ctx, now, next)
+}
+
+func (s *Events) mendSchedules(ctx context.Context, now time.Time, next events.NextRun) error {
 	all, err := selectAll(ctx, s.pool, scanScheduled, `SELECT id, filter, next_at FROM triggers WHERE enabled AND next_at > $1`, stamp(now))
 	if err != nil {
 		return err

@@ -146,7 +146,7 @@ func (s *suite) mend() {
 	for _, t := range []cloud.Trigger{far, near, missed, off, broken} {
 		s.fixture.SetTrigger(t)
 	}
-	s.must(s.store.MendSchedules(s.Context(), s.now, events.Next))
+	s.must(s.store.MendClock(s.Context(), s.now, time.Minute, nil, events.Next))
 	s.wantNextAt(far, time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC))
 	s.wantNextAt(near, s.at(30))
 	s.wantNextAt(missed, s.at(-30))
@@ -161,8 +161,55 @@ func (s *suite) mend() {
 		many = append(many, t)
 		s.fixture.SetTrigger(t)
 	}
-	s.must(s.store.MendSchedules(s.Context(), s.now, events.Next))
+	s.must(s.store.MendClock(s.Context(), s.now, time.Minute, nil, events.Next))
 	s.equal(slices.ContainsFunc(many, func(t cloud.Trigger) bool {
 		return s.fixture.Trigger(s.app, t.ID).NextAt.After(s.now.Add(time.Hour))
 	}), false)
+}
+
+// Deliveries of a time that comes once more.
+func (s *suite) mendDeliveries() {
+	const year = 365 * 24 * 3600
+	put := func(tag string, happened, due int) {
+		d := s.delivery(s.app, tag)
+		d.At, d.DueAt = s.at(happened), s.at(due)
+		d.Retry.Cap = 10 * time.Second
+		s.must(s.store.Enqueue(s.Context(), d))
+	}
+	// What is leased: by others, by the caller, and as if the clock had always been right.
+	put("theirs", year, year)
+	theirs := s.claimOne(s.at(year))
+	put("own", year, year)
+	own := s.claimOne(s.at(year))
+	s.settle(s.at(year), events.Outcome{Delivery: theirs, Fate: events.Release, RetryAt: s.at(year)})
+	theirs = s.claimOne(s.at(year))
+	put("short", 0, 0)
+	s.claimAs(events.Claim{Now: s.now, Until: s.at(50), Limit: 1, PerApp: 10})
+
+	put("new", year, year)
+	put("retried soon", year, year+3)
+	put("retried late", year, year+100)
+	put("retried by a wrong clock", -5, year)
+	put("right", -5, 4)
+	s.must(s.store.MendClock(s.Context(), s.now, time.Minute, []events.Lease{lease(own)}, events.Next))
+	for _, due := range []struct {
+		at   int
+		tags []string
+	}{{0, []string{"new"}}, {2, nil}, {3, []string{"retried soon"}}, {4, []string{"right"}}, {9, nil}, {10, []string{"retried by a wrong clock", "retried late"}}, {49, nil}} {
+		claimed := s.claim(s.at(due.at))
+		got := tags(claimed)
+		slices.Sort(got)
+		if len(got) != 0 || len(due.tags) != 0 {
+			s.equal(got, due.tags)
+		}
+		for _, d := range claimed {
+			s.settle(s.at(due.at), events.Outcome{Delivery: d})
+		}
+	}
+	s.equal(tags(s.claim(s.at(50))), []string{"short"})
+	s.equal(len(s.claim(s.at(59))), 0)
+	s.equal(tags(s.claim(s.at(60))), []string{"theirs"})
+	s.wantNext(s.at(50+60), lease(theirs))
+	s.settle(s.at(60), events.Outcome{Delivery: own}) // it is still the caller's
+	s.equal(len(s.claim(s.at(109))), 0)
 }

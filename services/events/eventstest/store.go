@@ -72,6 +72,7 @@ func TestStore(t *testing.T, newStore New) {
 		"the schedule of a user who is gone does not run":    (*suite).fireOfNobody,
 		"schedules fire once, whoever asks":                  (*suite).fireAtOnce,
 		"schedules are mended after the clock was set back":  (*suite).mend,
+		"deliveries are mended after the clock was set back": (*suite).mendDeliveries,
 		"dead letters are listed":                            (*suite).list,
 		"a dead letter is of its app":                        (*suite).deadLetterOfOther,
 		"a dead letter is resolved once":                     (*suite).resolve,
@@ -268,7 +269,7 @@ func (s *suite) empty() {
 	fired, err := s.store.FireSchedules(s.Context(), s.now, 10, events.Next)
 	s.must(err)
 	s.equal(fired, 0)
-	s.must(s.store.MendSchedules(s.Context(), s.now, events.Next))
+	s.must(s.store.MendClock(s.Context(), s.now, time.Minute, nil, events.Next))
 	swept, err := s.store.SweepDeadLetters(s.Context(), s.now, 10)
 	s.must(err)
 	s.equal(swept, 0)
