@@ -11,13 +11,21 @@ import (
 	"github.com/picloud/picloud/services/cloud"
 )
 
-// What is kept of the audit log. All ours.
+// What is kept of the audit log, for auditAge at most. All ours. What an app's
+// editors do pushes out entries about that app's contents alone; what is said of
+// the instance is of another order.
 const (
-	auditEntries = 10_000
-	auditAge     = 400 * 24 * time.Hour
-	// auditSweep bounds how many entries one sweep deletes.
+	auditAge             = 400 * 24 * time.Hour
+	auditEntries         = 100_000 // about the instance
+	auditEntriesContents = 2_000   // about the contents of one app
+	// auditSweep bounds how many entries one statement of a sweep deletes.
 	auditSweep = 1_000
 )
+
+// ofContents tells of an entry whether it is about what is in an app. Others are
+// about the instance: its users and what they come in with, which apps there are
+// and who is in them, and all that was done on the machine itself.
+const ofContents = `(app_id IS NOT NULL AND via <> 'command' AND action NOT IN ('create-app', 'delete-app', 'set-member', 'remove-member'))`
 
 // record inserts the audit entry in ctx, if there is one, with the time and an id
 // of its own, as the last deed of the change that it is about. One entry of some
@@ -36,7 +44,7 @@ func record(ctx context.Context, tx pgx.Tx, now time.Time) error {
 	if err != nil || !strings.HasSuffix(id, "00") {
 		return err
 	}
-	return sweepAudit(ctx, tx, now)
+	return sweepAudit(ctx, tx, now, e.AppID)
 }
 
 // Record inserts an entry of the audit log for a deed that is no change of the
@@ -53,18 +61,32 @@ func auditApp(ctx context.Context, id, slug string) {
 	}
 }
 
-func sweepAudit(ctx context.Context, tx pgx.Tx, now time.Time) error {
-	_, err := tx.Exec(ctx, `
-		DELETE FROM audit_log WHERE id IN (
-			SELECT id FROM audit_log
-			WHERE id < greatest($1::uuid, (SELECT id FROM audit_log ORDER BY id DESC OFFSET $2 - 1 LIMIT 1))
-			ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)`,
-		cloud.FirstID(now.Add(-auditAge)), auditEntries, auditSweep)
-	return err
+// sweepAudit deletes some of what is kept no longer, by age, of the instance, and
+// of one app, if appID is not "": an app has more entries than it may only after
+// one of its own.
+func sweepAudit(ctx context.Context, tx pgx.Tx, now time.Time, appID string) error {
+	sweep := func(old string, args ...any) error {
+		_, err := tx.Exec(ctx, `
+			DELETE FROM audit_log WHERE id IN (
+				SELECT id FROM audit_log WHERE `+old+` ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED)`,
+			append([]any{auditSweep}, args...)...)
+		return err
+	}
+	beyond := func(kind string) string {
+		return kind + ` AND id < (SELECT id FROM audit_log WHERE ` + kind + ` ORDER BY id DESC OFFSET $2 - 1 LIMIT 1)`
+	}
+	if err := sweep(`id < $2`, cloud.FirstID(now.Add(-auditAge))); err != nil {
+		return err
+	}
+	if err := sweep(beyond(`NOT `+ofContents), auditEntries); err != nil || !cloud.IsID(appID) {
+		return err
+	}
+	return sweep(beyond(`app_id = $3 AND `+ofContents), auditEntriesContents, appID)
 }
 
 // Audit returns the entries of the audit log that filter selects, newest first.
-// The last 10,000 are kept, for 400 days.
+// They are kept for 400 days: the last 100,000 about the instance, and of each app
+// the last 2,000 about its contents.
 func (s *Apps) Audit(ctx context.Context, f cloud.AuditFilter) ([]cloud.AuditEntry, error) {
 	sql := `
 		SELECT id, at, coalesce(user_id::text, ''), user_name, via, address, action, coalesce(app_id::text, ''), app_slug, target

@@ -191,53 +191,85 @@ func TestApps_Audit(t *testing.T) {
 func TestAudit_Retention(t *testing.T) {
 	t.Parallel()
 	pool := cloudtest.Database(t)
-	insert := func(n int, at time.Time) {
+	shop, other := cloud.NewID(), cloud.NewID()
+	// insert inserts n entries, a millisecond apart.
+	insert := func(n int, at time.Time, via, action, appID string) {
 		t.Helper()
 		ids := make([]string, n)
 		for i := range ids {
 			ids[i] = cloud.FirstID(at.Add(time.Duration(i) * time.Millisecond))
 		}
 		_, err := pool.Exec(t.Context(), `
-			INSERT INTO audit_log (id, at, user_name, via, address, action, app_slug, target)
-			SELECT unnest($1::uuid[]), $2, '', '', '', 'x', '', ''`, ids, at)
+			INSERT INTO audit_log (id, at, user_name, via, address, action, app_id, app_slug, target)
+			SELECT unnest($1::uuid[]), $2, '', $3, '', $4, nullif($5, '')::uuid, '', ''`, ids, at, via, action, appID)
 		must(t, err)
 	}
-	count := func() (n int) {
+	count := func(action string) (n int) {
 		t.Helper()
-		must(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_log`).Scan(&n))
+		must(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM audit_log WHERE action = $1`, action).Scan(&n))
 		return n
 	}
 	now := time.Now()
-	insert(postgres.AuditSweep+10, now.AddDate(0, 0, -401))
-	insert(10, now.AddDate(0, 0, -399))
-	sweep := func(want int) {
+	sweep := func(appID, action string, want int) {
 		t.Helper()
-		must(t, postgres.SweepAudit(t.Context(), pool, now))
-		equal(t, count(), want)
+		must(t, postgres.SweepAudit(t.Context(), pool, now, appID))
+		equal(t, count(action), want)
 	}
-	sweep(20)
-	sweep(10)
-	sweep(10)
-	insert(10_005, now.AddDate(0, 0, -1))
-	sweep(10_000)
-	equal(t, readAudit(t, pool, cloud.AuditFilter{Limit: 1})[0].ID, cloud.FirstID(now.AddDate(0, 0, -1).Add(10_004*time.Millisecond)))
+
+	insert(postgres.AuditSweep+10, now.AddDate(0, 0, -401), "session", "old", "")
+	insert(10, now.AddDate(0, 0, -399), "session", "old", "")
+	sweep("", "old", 20)
+	sweep("", "old", 10)
+	sweep("", "old", 10)
+
+	// What was said of the instance, and of the other app, before somebody saves a
+	// script again and again.
+	before := now.AddDate(0, 0, -300)
+	for i, action := range []string{"delete-user", "create-own-api-key", "claim", "log-in"} {
+		insert(1, before.Add(time.Duration(i)*time.Hour), "session", action, "")
+	}
+	for i, action := range []string{"create-app", "delete-app", "set-member", "remove-member"} {
+		insert(1, before.AddDate(0, 0, 1).Add(time.Duration(i)*time.Hour), "session", action, shop)
+	}
+	insert(1, before.AddDate(0, 0, 2), "command", "command", shop)
+	insert(30, before.AddDate(0, 0, 3), "session", "save-script", other)
+	insert(2_500, before.AddDate(0, 0, 4), "session", "add-domain", shop)
+	insert(2_000, now.AddDate(0, 0, -1), "session", "deploy", shop)
+	sweep(other, "add-domain", 2_500)
+	sweep(shop, "add-domain", 1_500)
+	sweep(shop, "add-domain", 500)
+	sweep(shop, "add-domain", 0)
+	sweep(shop, "deploy", 2_000)
+	insert(5, now.AddDate(0, 0, -1).Add(time.Hour), "session", "deploy", shop)
+	sweep(shop, "deploy", 2_000)
+	equal(t, readAudit(t, pool, cloud.AuditFilter{Limit: 1})[0].ID, cloud.FirstID(now.AddDate(0, 0, -1).Add(time.Hour+4*time.Millisecond)))
+	equal(t, count("save-script"), 30)
+	for _, action := range []string{
+		"delete-user", "create-own-api-key", "claim", "log-in",
+		"create-app", "delete-app", "set-member", "remove-member", "command",
+	} {
+		equal(t, count(action), 1)
+	}
 
 	t.Run("changes sweep now and then", func(t *testing.T) {
-		ctx, _ := audited(t, "x")
-		users := postgres.NewAccounts(pool, nil)
-		newest := readAudit(t, pool, cloud.AuditFilter{Limit: 1})[0].ID
+		apps := postgres.NewApps(pool, nil)
+		app := createApp(t, pool, "app")
+		insert(2_100, before.AddDate(0, 0, 6), "session", "flood", app.ID)
 		for range 256 * 30 {
-			must(t, users.Change(ctx, func(context.Context, accounts.Tx) error { return nil }))
-			before := newest
-			newest = readAudit(t, pool, cloud.AuditFilter{Limit: 1})[0].ID
-			if newest == before {
-				t.Fatal("a change was not recorded")
-			}
-			if count() == 10_000 {
+			ctx, _ := audited(t, "update-app")
+			must(t, apps.ChangeApp(ctx, app.ID, func(context.Context, manager.AppTx) error { return nil }))
+			if count("flood") < 2_000 {
 				return
 			}
 		}
 		t.Error("no entry of thousands swept the log")
+	})
+	t.Run("of the instance there is a bound too", func(t *testing.T) {
+		insert(100_000, now.AddDate(0, 0, -2), "session", "log-in", "")
+		sweep("", "log-in", 100_000)
+		equal(t, count("claim"), 0)
+		equal(t, count("save-script"), 30)
+		equal(t, count("deploy"), 2_000)
 	})
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // SweepAudit is one sweep of the audit log.
-func SweepAudit(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
-	return inTransaction(ctx, pool, func(tx pgx.Tx) error { return sweepAudit(ctx, tx, now) })
+func SweepAudit(ctx context.Context, pool *pgxpool.Pool, now time.Time, appID string) error {
+	return inTransaction(ctx, pool, func(tx pgx.Tx) error { return sweepAudit(ctx, tx, now, appID) })
 }
 
 // Sizes of batches.
