@@ -72,7 +72,7 @@ func (c *cli) deadLettersList() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "ls",
-		Short: "List the app's dead letters that wait, newest first",
+		Short: "List the app's dead letters that wait or whose handler failed, newest first",
 		Example: `  pic dead-letters ls --script thumbnails
   pic dead-letters ls --kind http --all`,
 		Args: args(0, 0),
@@ -141,7 +141,7 @@ func (c *cli) deadLettersReplay() *cobra.Command {
 		Use:   "replay ID...|--all",
 		Short: "Deliver dead letters again, with all their attempts",
 		Long: `replay puts the events back into the queue, for the same script as it is now. With
---all these are all that wait in the app, or those that the other flags select.`,
+--all these are all that wait or whose handler failed, or those that the other flags select.`,
 		Example: `  pic dead-letters replay 01a20a2c-1083-79a4-a6cb-7e0cd0015ee6
   pic dead-letters replay --all --script thumbnails`,
 		ValidArgsFunction: c.completeDeadLetters,
@@ -157,7 +157,7 @@ func (c *cli) deadLettersReplay() *cobra.Command {
 				return c.eachDeadLetter(cmd, cl, ids, "replay", nil, "Dead letter %s is delivered again.")
 			}
 			if !yes {
-				fmt.Fprintf(c.err, "This delivers again all dead letters of the app %s that wait and that the flags select.\n", plain(c.app))
+				fmt.Fprintf(c.err, "This delivers again all dead letters of the app %s that wait or whose handler failed, and that the flags select.\n", plain(c.app))
 				if err := c.confirm(cmd.Context(), "slug", c.app); err != nil {
 					return err
 				}
@@ -171,7 +171,7 @@ func (c *cli) deadLettersReplay() *cobra.Command {
 		}),
 	}
 	filter.register(c, cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "all that wait and that the other flags select")
+	cmd.Flags().BoolVar(&all, "all", false, "all that wait or whose handler failed, and that the other flags select")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask before --all")
 	return cmd
 }

@@ -41,7 +41,7 @@ var fates = map[events.Fate]string{
 var (
 	descOutboxDepth = prometheus.NewDesc("picloud_outbox_depth", "Deliveries that wait or run.", []string{"app"}, nil)
 	descOldestDue   = prometheus.NewDesc("picloud_outbox_oldest_due_seconds", "For how long the delivery has been due that has waited longest; 0 if none is due.", nil, nil)
-	descDeadLetters = prometheus.NewDesc("picloud_dead_letters", "Dead letters that wait for somebody.", []string{"app"}, nil)
+	descDeadLetters = prometheus.NewDesc("picloud_dead_letters", "Dead letters that wait, or whose handler failed.", []string{"app"}, nil)
 	descExecutions  = prometheus.NewDesc("picloud_executions_total", "Executions that were begun.", nil, nil)
 	descRefused     = prometheus.NewDesc("picloud_executions_refused_total", "Executions that got no place.", nil, nil)
 	descRunning     = prometheus.NewDesc("picloud_executions_running", "Executions that run now.", nil, nil)

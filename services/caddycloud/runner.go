@@ -15,7 +15,7 @@ import (
 type runner struct {
 	// plan finds a script that is ready to run. CodeNotFound if it is gone,
 	// CodeUnavailable while nobody knows.
-	plan       func(appID, scriptID string) (*cloud.Plan, error)
+	plan func(appID, scriptID string) (*cloud.Plan, error)
 	// reload makes plan know what other processes have committed.
 	reload     func(ctx context.Context, appID string) error
 	principals *principals

@@ -103,7 +103,7 @@ type Delivery struct {
 	ID        int64  // of the outbox's row
 	EventID   string // the same for all deliveries and attempts of one event: a UUIDv7
 	AppID     string
-	TriggerID string // "" for an async route, and what was fired by hand
+	TriggerID string // "" for an async route
 	ScriptID  string
 	Kind      EventKind
 	Op        string
@@ -149,7 +149,7 @@ type DeadLetterFilter struct {
 	TriggerID string
 	ScriptID  string
 	Kind      EventKind
-	Waiting   bool   // only those without a resolution
+	Waiting   bool   // only those without a resolution, or whose handler failed
 	Before    string // id
 	Limit     int    // 1 to 1000
 }

@@ -335,7 +335,7 @@ func (m *Memory) letter(appID, id string) *cloud.DeadLetter {
 // letter.
 func selects(f cloud.DeadLetterFilter, l cloud.DeadLetter) bool {
 	return f.AppID == l.AppID && (f.TriggerID == "" || f.TriggerID == l.TriggerID) && (f.ScriptID == "" || f.ScriptID == l.ScriptID) &&
-		(f.Kind == "" || f.Kind == l.Kind) && (!f.Waiting || l.Resolution == "")
+		(f.Kind == "" || f.Kind == l.Kind) && (!f.Waiting || resolvable(l))
 }
 
 // DeadLetters implements Store.
@@ -462,7 +462,7 @@ func (m *Memory) Depth(context.Context) (Depth, error) {
 		}
 	}
 	for _, l := range m.letters {
-		if l.Resolution == "" {
+		if resolvable(l) {
 			d.DeadLetters[l.AppID]++
 		}
 	}

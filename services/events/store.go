@@ -124,5 +124,5 @@ const (
 type Depth struct {
 	Waiting     map[string]int // by app id, what runs included
 	EarliestDue time.Time      // of what is not leased; zero: none
-	DeadLetters map[string]int // that wait for somebody, by app id
+	DeadLetters map[string]int // that wait, or whose handler failed, by app id
 }

@@ -58,7 +58,7 @@ func letterCondition(f cloud.DeadLetterFilter, args ...any) (sql string, all []a
 		conditions = append(conditions, fmt.Sprintf(`kind = $%d`, len(args)))
 	}
 	if f.Waiting {
-		conditions = append(conditions, `resolution = ''`)
+		conditions = append(conditions, `resolution IN ('', 'handler_failed')`)
 	}
 	return strings.Join(conditions, " AND "), args, true
 }

@@ -250,7 +250,7 @@ func (s *Events) Depth(ctx context.Context) (events.Depth, error) {
 		}
 	}
 	letters, err := selectAll(ctx, s.pool, scan, `
-		SELECT app_id::text, count(*), NULL::timestamptz FROM dead_letters WHERE resolution = '' GROUP BY app_id`)
+		SELECT app_id::text, count(*), NULL::timestamptz FROM dead_letters WHERE resolution IN ('', 'handler_failed') GROUP BY app_id`)
 	for _, c := range letters {
 		d.DeadLetters[c.app] = c.n
 	}

@@ -96,8 +96,22 @@ func (s *suite) resolve() {
 func (s *suite) resolveFailed() {
 	l, handlers := s.dieWithHandlers("bad")
 	s.settle(s.at(1), events.Outcome{Delivery: handlers[0], Fate: events.Dead})
+	s.wantWaiting(1)
 	s.must(s.store.Resolve(s.Context(), s.app, l.ID, cloud.Ignored, "", "ann", 0, s.at(9)))
 	s.wantResolution(cloud.Ignored, "ann", "", s.at(9))
+	s.wantWaiting(0)
+}
+
+// wantWaiting compares how many dead letters of the suite's app somebody has to look
+// after.
+func (s *suite) wantWaiting(n int) {
+	s.Helper()
+	letters, err := s.store.DeadLetters(s.Context(), cloud.DeadLetterFilter{AppID: s.app, Waiting: true, Limit: 10})
+	s.must(err)
+	s.equal(len(letters), n)
+	depth, err := s.store.Depth(s.Context())
+	s.must(err)
+	s.equal(depth.DeadLetters[s.app], n)
 }
 
 func (s *suite) replay() {
