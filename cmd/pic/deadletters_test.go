@@ -56,7 +56,7 @@ func TestDeadLetters_Commands(t *testing.T) {
 			input:   "default\n", args: "dead-letters replay --all --kind kv --script thumbs",
 			asked:   []string{`POST /apps/default/dead-letters:replay {"kind":"kv","script":"thumbs"} as pis_x`},
 			out:     "Dead letters that are delivered again: 3.\n",
-			errsHas: []string{"all dead letters of the app default that wait and that the flags select.\nType its slug to go on: "},
+			errsHas: []string{"all dead letters of the app default that wait or whose handler failed, and that the flags select.\nType its slug to go on: "},
 		},
 		{
 			rule:  "replay --all without an answer does nothing",
