@@ -448,3 +448,41 @@ func fill(path string, names map[string]string) (string, error) {
 	}
 	return path, nil
 }
+
+// TestIsolation_keysAndPersons goes beyond the gates: whom a key may change depends
+// on who that is.
+func TestIsolation_keysAndPersons(t *testing.T) {
+	s := start(t)
+	olga := s.user("olga", cloud.Owner, "correct horse battery")
+	s.user("oskar", cloud.Owner, "correct horse battery")
+	ada := s.user("ada", cloud.Admin, "correct horse battery")
+	s.user("mia", cloud.Member, "correct horse battery")
+	keys := map[string]string{
+		"olga": s.userKey(olga.id, "", "NULL", cloud.Scopes...),
+		"ada":  s.userKey(ada.id, "", "NULL", cloud.Scopes...),
+	}
+	before := s.dump()
+	for holder, key := range keys {
+		for _, request := range []struct{ method, path, body string }{
+			{http.MethodPost, "/api/v1/users", `{"name":"new","role":"owner"}`},
+			{http.MethodPatch, "/api/v1/users/mia", `{"role":"owner"}`},
+			{http.MethodPatch, "/api/v1/users/oskar", `{"active":false}`},
+			{http.MethodPost, "/api/v1/users/oskar/reset", `{}`},
+			{http.MethodDelete, "/api/v1/users/oskar", ""},
+			{http.MethodPatch, "/api/v1/users/" + holder, `{"name":"renamed"}`},
+			{http.MethodPost, "/api/v1/users/" + holder + "/reset", `{}`},
+			{http.MethodDelete, "/api/v1/users/" + holder, ""},
+		} {
+			got, body, _ := s.asked(bearer(key), request.method, request.path, request.body)
+			if got != http.StatusForbidden || !strings.Contains(body, `"code":"forbidden"`) {
+				t.Errorf("%s by a key, %s %s: %d %s", holder, request.method, request.path, got, body)
+			}
+		}
+	}
+	if changed := changes(before, s.dump()); changed != nil {
+		t.Errorf("refused requests have changed the database:\n%s", strings.Join(changed, "\n"))
+	}
+	s.by(keys["ada"], http.StatusOK, http.MethodPatch, "/api/v1/users/mia", `{"active":false}`)
+	s.by(olga.session, http.StatusOK, http.MethodPost, "/api/v1/users/oskar/reset", `{}`)
+	s.by(olga.session, http.StatusNoContent, http.MethodDelete, "/api/v1/users/oskar", "")
+}
