@@ -56,7 +56,7 @@ func (m *Manager) registerDeadLetters(api huma.API) {
 		Kind    cloud.EventKind `query:"kind" doc:"Only events of this kind" example:"kv"`
 		Trigger string          `query:"trigger" doc:"Only of this trigger: id"`
 		Script  string          `query:"script" doc:"Only of this script: name or id"`
-		Waiting bool            `query:"waiting" doc:"Only those without a resolution"`
+		Waiting bool            `query:"waiting" doc:"Only those that nobody has settled: without a resolution, or handler_failed"`
 		Before  string          `query:"before" doc:"Only those before the one with this id: the last of the page before"`
 		Limit   int             `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	}
