@@ -516,7 +516,7 @@ func (d *Dispatcher) store(batch []Outcome) (due bool, err error) {
 		}
 		died = died || o.Fate == Dead
 	}
-	if died {
+	if died && d.trusted.Load() { // by a clock that is ahead, all would be old
 		d.sweep(ctx, len(batch))
 	}
 	return due, nil

@@ -732,6 +732,20 @@ func TestDispatcher_ASlowAppHoldsUpNobody(t *testing.T) {
 	})
 }
 
+// What a full app left waiting is taken when an attempt of it ends, without any
+// other reason to look.
+func TestDispatcher_AFullAppGoesOn(t *testing.T) {
+	t.Parallel()
+	inBubble(t, byApp(map[string]run{"slow": sleeps(time.Hour)}), nil, func(w *world) {
+		for range 100 {
+			w.put("slow", nil)
+		}
+		w.wantMade(48)
+		time.Sleep(100 * time.Hour)
+		w.wantMade(100 - 48)
+	})
+}
+
 func TestDispatcher_APoisonedAppHoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	inBubble(t, byApp(map[string]run{"poisoned": fails}), nil, func(w *world) {
