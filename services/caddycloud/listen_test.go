@@ -128,7 +128,7 @@ func TestSockets_packets(t *testing.T) {
 	t.Parallel()
 	socket := listenUDP(t)
 	s := passed(t, "https", listenTCP(t), "https", socket)
-	l, err := s.listen(context.Background(), datagramNetwork, "https", "443", 0, net.ListenConfig{})
+	l, err := s.listen(t.Context(), datagramNetwork, "https", "443", 0, net.ListenConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
