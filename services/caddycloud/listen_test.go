@@ -1,7 +1,6 @@
 package caddycloud
 
 import (
-	"context"
 	"errors"
 	"net"
 	"os"
