@@ -59,6 +59,6 @@ It is for ExecStopPost=+ of the service's unit, and takes root.`,
 	}
 	cmd.Flags().StringVar(&file, "file", "/run/picloud/wake-at", "file that PiCloud leaves (wake_file in its configuration)")
 	cmd.Flags().StringVar(&unit, "unit", "picloud.service", "unit to start")
-	cmd.Flags().StringVar(&timer, "timer", "picloud-wake.timer", "transient unit that starts it")
+	cmd.Flags().StringVar(&timer, "timer", "picloud.timer", "transient unit that starts it, of the same name")
 	return cmd
 }

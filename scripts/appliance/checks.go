@@ -31,7 +31,12 @@ var checks = []check{
 	{"wrong configuration", wrongConfiguration},
 	{"database is missing", databaseMissing},
 	{"killed", killed},
+	{"stopped together", stoppedTogether},
 	{"reload under load", reload},
+	{"falls asleep", fallsAsleep},
+	{"asleep: cost", idle},
+	{"asleep: schedule", schedule},
+	{"asleep: boundary", boundary},
 }
 
 const (
@@ -257,6 +262,34 @@ func reload(ctx context.Context, m *machine) (string, error) {
 	return fmt.Sprintf("%d requests during 5 reloads, %d failed", requests, len(failures)), failed
 }
 
+// stoppedTogether stops the server and the database at once, as at power off: what
+// the server still has to write, it writes.
+func stoppedTogether(ctx context.Context, m *machine) (string, error) {
+	count := func() (int, error) {
+		var log struct{ Items []struct{ ID string } }
+		err := call(ctx, m, http.MethodGet, "executions?limit=1000", "", &log) // runs one itself
+		return len(log.Items), err
+	}
+	before, err := count()
+	if err != nil {
+		return "", err
+	}
+	if err := get(ctx, m, http.StatusOK, "Hello"); err != nil {
+		return "", err
+	}
+	if _, err := m.run(ctx, "systemctl stop --no-warn picloud.service picloud-postgres.service"); err != nil {
+		return "", err
+	}
+	if _, err := m.run(ctx, `[[ $(systemctl show -P Result picloud.service picloud-postgres.service | paste -s -d ' ') == 'success  success' ]]`); err != nil {
+		return "", err
+	}
+	after, err := count()
+	if err == nil && after != before+2 {
+		err = fmt.Errorf("%d executions are in the log, want %d and two more", after, before)
+	}
+	return "", err
+}
+
 // get asks for /hello over a new connection.
 func get(ctx context.Context, m *machine, status int, contains string) error {
 	client := m.client()
@@ -265,7 +298,7 @@ func get(ctx context.Context, m *machine, status int, contains string) error {
 }
 
 func getWith(ctx context.Context, client *http.Client, status int, contains string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1/hello", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/hello", nil)
 	if err != nil {
 		return err
 	}

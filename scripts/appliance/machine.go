@@ -34,7 +34,7 @@ type machine struct {
 
 // boot starts the machine and waits until systemd says that it is up. Stop it in
 // any case.
-func boot(ctx context.Context, root, dir string) (*machine, error) {
+func boot(ctx context.Context, root, dir, binaries string) (*machine, error) {
 	m := &machine{dir: dir, ended: make(chan struct{})}
 	ready, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
@@ -47,7 +47,7 @@ func boot(ctx context.Context, root, dir string) (*machine, error) {
 	}
 	defer func() { _ = console.Close() }()
 
-	m.nspawn = exec.Command("scripts/appliance/boot.sh", root, dir, cgroup)
+	m.nspawn = exec.Command("scripts/appliance/boot.sh", root, dir, cgroup, binaries)
 	m.nspawn.Env = append(os.Environ(), "NOTIFY_SOCKET="+filepath.Join(dir, "notify"))
 	m.nspawn.Stdout, m.nspawn.Stderr = console, console
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{
@@ -139,7 +139,7 @@ cd /sys/fs/cgroup; [[ ! -e $0 ]] || find "$0" -depth -type d -exec rmdir {} +`
 
 // run runs a shell command in the machine, as root, and returns what it prints.
 func (m *machine) run(ctx context.Context, script string) (string, error) {
-	cmd := exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(m.leader), "--all", "--", "bash", "-euo", "pipefail", "-c", script)
+	cmd := m.command(ctx, script)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -147,6 +147,17 @@ func (m *machine) run(ctx context.Context, script string) (string, error) {
 		return string(out), fmt.Errorf("%s: %w: %s%s", script, err, out, stderr.String())
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// attach runs a shell command in the machine with the terminal of this program.
+func (m *machine) attach(ctx context.Context, script string) error {
+	cmd := m.command(ctx, script)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+func (m *machine) command(ctx context.Context, script string) *exec.Cmd {
+	return exec.CommandContext(ctx, "nsenter", "--target", strconv.Itoa(m.leader), "--all", "--", "bash", "-euo", "pipefail", "-c", script)
 }
 
 // write replaces a file in the machine.

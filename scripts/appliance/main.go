@@ -21,6 +21,8 @@ import (
 
 func main() {
 	only := flag.String("only", "", "only checks whose names contain this")
+	binaries := flag.String("bin", "bin", "folder of the binaries")
+	command := flag.String("run", "", "a shell command to run in the machine, such as bash, instead of the checks")
 	limit := flag.Duration("limit", 15*time.Minute, "time for everything")
 	flag.Parse()
 	if os.Geteuid() != 0 {
@@ -31,7 +33,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *limit)
 	defer cancel()
-	failed, err := run(ctx, *only)
+	failed, err := run(ctx, *only, *binaries, *command)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "appliance:", err)
 	}
@@ -41,7 +43,7 @@ func main() {
 }
 
 // run boots a machine and runs the checks on it, one after another.
-func run(ctx context.Context, only string) (failed bool, err error) {
+func run(ctx context.Context, only, binaries, command string) (failed bool, err error) {
 	out, err := exec.CommandContext(ctx, "scripts/appliance/root.sh").Output()
 	if err != nil {
 		return false, fmt.Errorf("making a Debian root: %w: %s", err, stderrOf(err))
@@ -62,12 +64,15 @@ func run(ctx context.Context, only string) (failed bool, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	began := time.Now()
-	m, err := boot(ctx, root, dir)
+	m, err := boot(ctx, root, dir, binaries)
 	defer func() { err = errors.Join(err, m.stop()) }()
 	if err != nil {
 		return false, err
 	}
 	fmt.Printf("     up after %v\n", time.Since(began).Round(time.Millisecond))
+	if command != "" {
+		return false, m.attach(ctx, command)
+	}
 	for _, c := range checks {
 		if !strings.Contains(c.name, only) {
 			continue
