@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Makes a Debian root with systemd and PostgreSQL for the appliance's test, once
 # for each state of this file, and prints where it is.
+# What is in quotes is for mmdebstrap's shell.
+# shellcheck disable=SC2016
 set -euo pipefail
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/picloud/appliance
